@@ -1,0 +1,15 @@
+//! Generates the messages and services of `ironhub/*/v1/*.proto`, without protoc.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const FILES: [&str; 5] = [
+        "ironhub/event/v1/record.proto",
+        "ironhub/shard/v1/identity.proto",
+        "ironhub/shard/v1/command.proto",
+        "ironhub/shard/v1/shard.proto",
+        "ironhub/raft/v1/raft.proto",
+    ];
+    println!("cargo:rerun-if-changed=ironhub");
+    let descriptors = protox::compile(FILES, ["."])?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

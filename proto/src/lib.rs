@@ -1,0 +1,31 @@
+//! What services say to each other and what lies on disks: generated messages, and their conversions to `model`.
+
+/// Records of the event log.
+pub mod event {
+    #[allow(clippy::all, missing_docs)]
+    pub mod v1 {
+        tonic::include_proto!("ironhub.event.v1");
+    }
+}
+
+/// Commands, reads and live sessions of the shard service.
+pub mod shard {
+    #[allow(clippy::all, missing_docs)]
+    pub mod v1 {
+        tonic::include_proto!("ironhub.shard.v1");
+    }
+}
+
+/// Log entries and replication.
+pub mod raft {
+    #[allow(clippy::all, missing_docs)]
+    pub mod v1 {
+        tonic::include_proto!("ironhub.raft.v1");
+    }
+}
+
+mod convert;
+mod record;
+
+pub use convert::InvalidMessage;
+pub use record::{decode_record, encode_record};

@@ -1,0 +1,24 @@
+//! The words of IronHub: identifiers, identities, policies, settings, records and where they live.
+//!
+//! Everything here is a value: no IO, no clock, no randomness. Text from outside is parsed into these
+//! types once, at the edge, and trusted afterwards.
+
+mod authentication;
+mod identifier;
+mod identity;
+mod placement;
+mod policy;
+mod record;
+mod session;
+mod settings;
+mod timestamp;
+
+pub use authentication::{Authentication, InvalidAuthentication, SymmetricKey, SymmetricKeys, Thumbprint, Thumbprints};
+pub use identifier::{DeviceId, InvalidIdentifier, ModuleId, Principal};
+pub use identity::{DeviceIdentity, DeviceStatus, ETag, ModuleIdentity};
+pub use placement::{EventPartition, GroupId, event_partition, group_of};
+pub use policy::{Right, Rights, SharedAccessPolicy};
+pub use record::{Annotation, Record, SystemProperty};
+pub use session::{ConnectionId, QualityOfService, Subscription};
+pub use settings::HubSettings;
+pub use timestamp::Timestamp;

@@ -1,0 +1,44 @@
+//! Where things live: the group of a device and the event-log partition of a device.
+//!
+//! Both functions are on disk for ever: the golden vectors below must never change.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::DeviceId;
+
+/// Number of a Raft group: 0 is the `hub` group (settings), 1..=N are the device groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u32);
+
+impl GroupId {
+    /// The group that holds the hub's settings.
+    pub const HUB: Self = Self(0);
+
+    /// All device groups of a hub that was created with `groups` of them.
+    pub fn devices(groups: u32) -> impl Iterator<Item = Self> + Clone {
+        (1..=groups).map(Self)
+    }
+}
+
+impl std::fmt::Display for GroupId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self == Self::HUB { f.write_str("hub") } else { write!(f, "{}", self.0) }
+    }
+}
+
+/// The device group that holds the device, its modules and all that belongs to them.
+pub fn group_of(device_id: &DeviceId, groups: u32) -> GroupId {
+    let hash = xxh3_64_with_seed(device_id.as_str().as_bytes(), 0);
+    GroupId(1 + (hash % u64::from(groups.max(1))) as u32)
+}
+
+/// A partition of a topic of the event log, numbered from 0.
+pub type EventPartition = u32;
+
+/// The partition that all events of the device go to, so that their order holds.
+pub fn event_partition(device_id: &DeviceId, partitions: u32) -> EventPartition {
+    /// Differs from the group's seed, so that a group does not map onto one partition.
+    const SEED: u64 = 0x6576_656e_7473; // "events"
+    let hash = xxh3_64_with_seed(device_id.as_str().as_bytes(), SEED);
+    (hash % u64::from(partitions.max(1))) as u32
+}
