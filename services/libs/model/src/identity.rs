@@ -70,6 +70,13 @@ pub struct ModuleIdentity {
     pub cloud_to_device_message_count: u32,
 }
 
+/// What a principal's credential is verified against: its device and, for a module, the module when it is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub device: DeviceIdentity,
+    pub module: Option<ModuleIdentity>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ mod timestamp;
 
 pub use authentication::{Authentication, InvalidAuthentication, SymmetricKey, SymmetricKeys, Thumbprint, Thumbprints};
 pub use identifier::{DeviceId, InvalidIdentifier, ModuleId, Principal};
-pub use identity::{DeviceIdentity, DeviceStatus, ETag, ModuleIdentity};
+pub use identity::{Credentials, DeviceIdentity, DeviceStatus, ETag, ModuleIdentity};
 pub use placement::{EventPartition, GroupId, event_partition, group_of};
 pub use policy::{Right, Rights, SharedAccessPolicy};
 pub use record::{Annotation, Record, SystemProperty};

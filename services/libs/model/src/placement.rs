@@ -42,3 +42,29 @@ pub fn event_partition(device_id: &DeviceId, partitions: u32) -> EventPartition 
     let hash = xxh3_64_with_seed(device_id.as_str().as_bytes(), SEED);
     (hash % u64::from(partitions.max(1))) as u32
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "literal ids")]
+mod tests {
+    use super::*;
+
+    /// Id, group of 4, group of 16, partition of 4, partition of 32. Data on disks was placed by these.
+    const GOLDEN: [(&str, u32, u32, u32, u32); 6] = [
+        ("d1", 3, 3, 3, 7),
+        ("dev-1", 1, 1, 1, 9),
+        ("thermostat-7", 3, 3, 2, 26),
+        ("a@b", 3, 11, 3, 23),
+        ("$edge'(x)", 3, 15, 1, 25),
+        ("x", 2, 2, 3, 3),
+    ];
+
+    #[test]
+    fn placement_never_changes() {
+        for (id, of_4, of_16, partition_of_4, partition_of_32) in GOLDEN {
+            let id: DeviceId = id.parse().unwrap();
+            assert_eq!((group_of(&id, 4), group_of(&id, 16)), (GroupId(of_4), GroupId(of_16)), "{id}");
+            let partitions = (event_partition(&id, 4), event_partition(&id, 32));
+            assert_eq!(partitions, (partition_of_4, partition_of_32), "{id}");
+        }
+    }
+}

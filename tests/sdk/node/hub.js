@@ -1,0 +1,79 @@
+// The hub under test, described by the hub.json that IRONHUB_HUB_JSON names, and what every test needs of it.
+'use strict';
+
+const fs = require('node:fs');
+const https = require('node:https');
+const crypto = require('node:crypto');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { Registry, SharedAccessSignature } = require('azure-iothub');
+const { Client, ModuleClient } = require('azure-iot-device');
+
+const document = JSON.parse(fs.readFileSync(process.env.IRONHUB_HUB_JSON, 'utf8'));
+const authority = fs.readFileSync(document.certificateAuthorityFile, 'utf8');
+
+const hub = {
+  hostName: document.hostName,
+  authority,
+  connectionStrings: document.connectionStrings,
+  registry: () => Registry.fromConnectionString(document.connectionStrings.iothubowner),
+};
+
+const newId = () => `node-${crypto.randomUUID()}`;
+
+async function newDevice(test) {
+  const registry = hub.registry();
+  const { responseBody: device } = await registry.create({ deviceId: newId() });
+  test.after(() => registry.delete(device.deviceId).catch(() => {}));
+  return device;
+}
+
+function connectionString(identity) {
+  const module = identity.moduleId ? `;ModuleId=${identity.moduleId}` : '';
+  const key = identity.authentication.symmetricKey.primaryKey;
+  return `HostName=${hub.hostName};DeviceId=${identity.deviceId}${module};SharedAccessKey=${key}`;
+}
+
+async function connect(test, identity, transport, options = {}) {
+  const kind = identity.moduleId ? ModuleClient : Client;
+  const client = kind.fromConnectionString(connectionString(identity), transport);
+  await client.setOptions({ ca: authority, ...options });
+  test.after(() => client.close().catch(() => {}));
+  await client.open();
+  return client;
+}
+
+function serviceToken() {
+  const parts = Object.fromEntries(hub.connectionStrings.iothubowner.split(';').map((part) => {
+    const equals = part.indexOf('=');
+    return [part.slice(0, equals), part.slice(equals + 1)];
+  }));
+  const expiry = Math.floor(Date.now() / 1000) + 600;
+  return SharedAccessSignature.create(hub.hostName, parts.SharedAccessKeyName, parts.SharedAccessKey, expiry).toString();
+}
+
+function readEvents(deviceId) {
+  const path = `/ironhub/v1/events?since=earliest&device=${encodeURIComponent(deviceId)}`;
+  return new Promise((resolve, reject) => {
+    const options = { host: hub.hostName, path, ca: authority, headers: { Authorization: serviceToken() } };
+    https.get(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk) => { text += chunk; });
+      response.on('end', () => {
+        if (response.statusCode !== 200) return reject(new Error(`${response.statusCode} ${text}`));
+        return resolve(text.split('\n').filter(Boolean).map((line) => JSON.parse(line)));
+      });
+    }).on('error', reject);
+  });
+}
+
+// Waits until the device has sent at least `count` events; answers all of them, oldest first.
+async function events(deviceId, count, timeoutMilliseconds = 15000) {
+  const deadline = Date.now() + timeoutMilliseconds;
+  for (;;) {
+    const found = await readEvents(deviceId);
+    if (found.length >= count || Date.now() > deadline) return found;
+    await sleep(100);
+  }
+}
+
+module.exports = { hub, newId, newDevice, connectionString, connect, events };

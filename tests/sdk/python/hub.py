@@ -1,0 +1,59 @@
+"""The hub under test, described by the hub.json that IRONHUB_HUB_JSON names, and a reader of its events."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import ssl
+import time
+import urllib.parse
+import urllib.request
+
+
+class Hub:
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        self.host_name = document["hostName"]
+        self.certificate_authority_file = document["certificateAuthorityFile"]
+        self.connection_strings = document["connectionStrings"]
+        with open(self.certificate_authority_file, encoding="utf-8") as file:
+            self.certificate_authority = file.read()
+
+    def device_connection_string(self, device):
+        key = device.authentication.symmetric_key.primary_key
+        module = f";ModuleId={device.module_id}" if getattr(device, "module_id", None) else ""
+        return f"HostName={self.host_name};DeviceId={device.device_id}{module};SharedAccessKey={key}"
+
+    def service_token(self, policy="iothubowner"):
+        parts = dict(part.split("=", 1) for part in self.connection_strings[policy].split(";"))
+        resource = urllib.parse.quote_plus(self.host_name)
+        expiry = int(time.time()) + 600
+        digest = hmac.new(
+            base64.b64decode(parts["SharedAccessKey"]), f"{resource}\n{expiry}".encode(), hashlib.sha256
+        ).digest()
+        signature = urllib.parse.quote_plus(base64.b64encode(digest))
+        return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn={parts['SharedAccessKeyName']}"
+
+    def events(self, device_id, count, timeout_seconds=15):
+        """Waits until the device has sent at least `count` events; returns all of them, oldest first."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            events = self._read_events(device_id)
+            if len(events) >= count or time.monotonic() > deadline:
+                return events
+            time.sleep(0.1)
+
+    def _read_events(self, device_id):
+        query = urllib.parse.urlencode({"device": device_id, "since": "earliest"})
+        request = urllib.request.Request(
+            f"https://{self.host_name}/ironhub/v1/events?{query}", headers={"Authorization": self.service_token()}
+        )
+        context = ssl.create_default_context(cafile=self.certificate_authority_file)
+        with urllib.request.urlopen(request, context=context, timeout=10) as response:
+            return [json.loads(line) for line in response.read().splitlines() if line]
+
+
+def from_environment():
+    return Hub(os.environ["IRONHUB_HUB_JSON"])
