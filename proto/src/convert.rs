@@ -2,7 +2,7 @@
 //! that names the member, never a default.
 
 use model::{
-    Authentication, ConnectionId, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId, ModuleIdentity,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId, ModuleIdentity,
     Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKeys, Thumbprints, Timestamp,
 };
 
@@ -115,6 +115,17 @@ impl From<&ModuleIdentity> for v1::ModuleIdentity {
                 cloud_to_device_message_count: identity.cloud_to_device_message_count,
             }),
         }
+    }
+}
+
+impl TryFrom<v1::Credentials> for Credentials {
+    type Error = InvalidMessage;
+
+    fn try_from(message: v1::Credentials) -> Result<Self, InvalidMessage> {
+        Ok(Self {
+            device: message.device.ok_or(InvalidMessage("credentials.device"))?.try_into()?,
+            module: message.module.map(TryInto::try_into).transpose()?,
+        })
     }
 }
 

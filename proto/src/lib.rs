@@ -24,8 +24,11 @@ pub mod raft {
     }
 }
 
+/// Metadata of a refused stream (`Attach`, `WatchSettings`): the node id of the group's leader, when known.
+pub const LEADER_NODE_ID: &str = "ironhub-leader-node-id";
+
 mod convert;
 mod record;
 
 pub use convert::InvalidMessage;
-pub use record::{decode_record, encode_record};
+pub use record::{decode_record, encode_record, encode_record_with_body};

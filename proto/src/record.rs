@@ -11,6 +11,12 @@ use crate::event::v1;
 
 /// Appends the record's wire form (`ironhub.event.v1.Record`) to `buffer` without building the message first.
 pub fn encode_record(record: &Record<'_>, buffer: &mut impl BufMut) {
+    encode_record_with_body(record, &record.body, buffer);
+}
+
+/// The same with a body that is only borrowed; the record's own is not looked at. Wire forms of parts of a record may be
+/// written one after the other: their lists add up.
+pub fn encode_record_with_body(record: &Record<'_>, body: &[u8], buffer: &mut impl BufMut) {
     for (property, value) in &record.system_properties {
         put_numbered(1, *property as u8, value, buffer);
     }
@@ -23,10 +29,10 @@ pub fn encode_record(record: &Record<'_>, buffer: &mut impl BufMut) {
         put_text(1, name, buffer);
         put_text(2, value, buffer);
     }
-    if !record.body.is_empty() {
+    if !body.is_empty() {
         encode_key(4, WireType::LengthDelimited, buffer);
-        encode_varint(record.body.len() as u64, buffer);
-        buffer.put_slice(&record.body);
+        encode_varint(body.len() as u64, buffer);
+        buffer.put_slice(body);
     }
 }
 

@@ -1,1 +1,32 @@
-//! tests
+//! What the integration tests need: a real hub, and clients that show every byte.
+//!
+//! ```text
+//!   Hub      the real binary, `ironhub all`, as a child process on ports of its own and a folder that vanishes
+//!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
+//!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
+//!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
+//! ```
+//!
+//! The tests judge from outside: what they know of the hub is its `hub.json` and its protocols. The binary is the one
+//! that was built beside them, or `$IRONHUB_BINARY`.
+
+mod cluster;
+mod device;
+mod https;
+mod hub;
+mod mqtt_client;
+mod patience;
+mod tls;
+
+pub use cluster::{Cluster, ClusterNode};
+pub use device::{Device, token, token_that_expires};
+pub use https::{Https, Response};
+pub use hub::{Hub, HubOptions, binary};
+pub use mqtt_client::{Mqtt, Received};
+pub use patience::{PATIENCE, eventually};
+
+/// What every test returns: the first thing that went wrong.
+pub type TestResult<T = ()> = anyhow::Result<T>;
+
+/// Another key than the hub would draw.
+pub const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -1,1 +1,27 @@
-//! gateway
+//! The gateway: every way into the hub for devices and back ends.
+//!
+//! ```text
+//!   8883 --TLS--> mqtt  --+                        +--> shard client: identities, live sessions, settings
+//!                         +--> telemetry, front ---+
+//!   443  --TLS--> https --+                        +--> event log: append, then acknowledge
+//! ```
+//!
+//! It holds nothing that a restart may lose except live connections. Heads translate a protocol; what the hub does is
+//! behind [`Front`], the same for all of them. It knows nothing of Raft, RocksDB or files.
+
+pub mod config;
+mod connections;
+mod front;
+mod gateway;
+pub mod https;
+mod listener;
+mod metrics;
+pub mod mqtt;
+pub mod telemetry;
+pub mod tls;
+
+pub use config::Config;
+pub use front::Front;
+pub use gateway::{Dependencies, Gateway, StartError};
+pub use metrics::GatewayMetrics;
+pub use tls::TicketSecret;

@@ -22,6 +22,8 @@ use tokio::sync::{oneshot, watch};
 pub mod conformance;
 pub mod embedded;
 
+pub use proto::{decode_record, encode_record, encode_record_with_body};
+
 /// Position of a record in its partition: 0, 1, 2 … without gaps.
 pub type Offset = u64;
 
@@ -182,11 +184,7 @@ pub trait EventLog: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Offset, ReadError>>;
 
     /// What the partition holds now.
-    fn bounds<'a>(
-        &'a self,
-        topic: &'a Topic,
-        partition: EventPartition,
-    ) -> BoxFuture<'a, Result<Bounds, ReadError>>;
+    fn bounds<'a>(&'a self, topic: &'a Topic, partition: EventPartition) -> BoxFuture<'a, Result<Bounds, ReadError>>;
 
     /// Changes whenever records of any topic became durable; wait on it, then read.
     fn appended(&self) -> watch::Receiver<u64>;

@@ -13,6 +13,18 @@ pub enum Right {
     DeviceConnect,
 }
 
+impl Right {
+    /// The name as policies list it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RegistryRead => "RegistryRead",
+            Self::RegistryWrite => "RegistryWrite",
+            Self::ServiceConnect => "ServiceConnect",
+            Self::DeviceConnect => "DeviceConnect",
+        }
+    }
+}
+
 /// A set of rights. `RegistryWrite` implies `RegistryRead`.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rights(u8);

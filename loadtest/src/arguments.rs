@@ -1,0 +1,175 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this machine:
+  ironhub-loadtest --data-dir /tmp/hub telemetry
+      200 devices, QoS 1, 256 bytes, one message in flight each, as fast as they are acknowledged
+  ironhub-loadtest --data-dir /tmp/hub telemetry --in-flight 32 --compare mosquitto
+      the same load in turns against the hub and a mosquitto of its own; prints the ratios
+  ironhub-loadtest --data-dir /tmp/hub telemetry --rate 5000
+      5,000 messages per second, evenly spread: latency and CPU at a known load
+  ironhub-loadtest --data-dir /tmp/hub connect          connects per second (TLS 1.3, SAS token, CONNACK)
+  ironhub-loadtest --data-dir /tmp/hub idle --connections 10000         memory per idle device
+  ironhub-loadtest --data-dir /tmp/hub registry --clients 64            device creates per second
+
+Build the hub and this program with `make release`; figures of other builds say nothing. The server's CPU time and
+memory are read from /proc, so server and generator must run on one machine for those. Devices that are made for a run
+are deleted after it.";
+
+/// Puts load on an IoT hub and reports throughput, latency, and what it costs the server.
+#[derive(Debug, Parser)]
+#[command(name = "ironhub-loadtest", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub target: TargetArguments,
+    /// Also write the report to this file as JSON
+    #[arg(long, value_name = "FILE", global = true)]
+    pub json: Option<PathBuf>,
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// Which hub: a data folder on this machine, or a connection string.
+#[derive(Debug, Default, Args)]
+pub struct TargetArguments {
+    /// Data folder of a hub on this machine; its hub.json says everything else
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Connection string of a policy that may write the registry, such as iothubowner
+    #[arg(long, value_name = "TEXT", global = true, conflicts_with = "data_dir")]
+    pub connection_string: Option<String>,
+    /// Certificate authority of the hub, PEM; needed with --connection-string
+    #[arg(long, value_name = "FILE", global = true)]
+    pub certificate_authority_file: Option<PathBuf>,
+    /// Address to connect to, when the host name of the connection string does not resolve to it
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub address: Option<String>,
+    /// Port of MQTT over TLS [default: from hub.json, else 8883]
+    #[arg(long, value_name = "PORT", global = true)]
+    pub mqtt_port: Option<u16>,
+    /// Port of HTTPS [default: from hub.json, else 443]
+    #[arg(long, value_name = "PORT", global = true)]
+    pub https_port: Option<u16>,
+    /// Process of the server, for CPU time and memory [default: the one that holds the lock of --data-dir]
+    #[arg(long, value_name = "PID", global = true)]
+    pub server_pid: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// Devices send telemetry: messages per second, latency until the acknowledgement, server CPU per message
+    Telemetry(TelemetryArguments),
+    /// Devices connect and leave, over and over: connects per second, latency from TCP to CONNACK
+    Connect(ConnectArguments),
+    /// Devices connect and stay silent: server memory per connection
+    Idle(IdleArguments),
+    /// Service clients create devices: creates per second, latency
+    Registry(RegistryArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct TelemetryArguments {
+    /// Devices, one connection each
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// 0: sent and forgotten; 1: acknowledged. MQTT only
+    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub quality_of_service: u8,
+    /// Bytes of payload per message
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    pub payload_bytes: usize,
+    /// Messages a connection sends before it waits for an acknowledgement; the hub allows 64. HTTPS always has one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub in_flight: u16,
+    /// Messages per second of all connections together, evenly spread [default: as fast as they are acknowledged]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How long to measure, per round
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+    /// How long to run before measuring, per round
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    pub warm_up_seconds: u64,
+    /// What the devices speak
+    #[arg(long, value_enum, default_value_t = Protocol::Mqtt)]
+    pub protocol: Protocol,
+    /// Run the same load, in turns, against a mosquitto started for it: TLS, one subscriber, so in and out. MQTT only
+    #[arg(long, value_enum)]
+    pub compare: Option<Comparison>,
+    /// How many turns each server gets with --compare; the medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+}
+
+impl TelemetryArguments {
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(self.duration_seconds)
+    }
+
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm_up_seconds)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    Mqtt,
+    Https,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Comparison {
+    Mosquitto,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArguments {
+    /// Connections being opened at the same time, each by a device of its own
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub concurrency: u32,
+    /// Let TLS resume the device's earlier session instead of a full handshake
+    #[arg(long)]
+    pub resume: bool,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct IdleArguments {
+    /// Devices, one connection each; above 25,000 they come from several loopback addresses
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Connections being opened at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub concurrency: u32,
+    /// How long to wait after the last connect before memory is read
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub settle_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RegistryArguments {
+    /// Clients, each with one keep-alive connection and one request at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

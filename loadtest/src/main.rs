@@ -1,0 +1,63 @@
+//! `ironhub-loadtest`: how much a hub carries, how fast it answers, and what that costs the server.
+//!
+//! ```text
+//!   arguments -> target (hub.json) -> devices (made over HTTPS) -> scenario -> measurement -> report
+//!                                                                     |            |
+//!                                               one thread, one task per connection   server process (/proc)
+//! ```
+//!
+//! The generator shares the machine with the server it measures, so it is one thread that allocates nothing per
+//! message, and what counts is the server's own CPU time per message. Absolute figures wander with the machine: with
+//! `--compare mosquitto` the same load runs against mosquitto in turns, and the ratios are printed.
+
+mod arguments;
+mod devices;
+mod histogram;
+mod http;
+mod measurement;
+mod mosquitto;
+mod publish_template;
+mod report;
+mod scenario;
+mod server_process;
+mod target;
+mod tls;
+
+use arguments::{Arguments, Scenario};
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, run(arguments))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let target = target::Target::find(&arguments.target)?;
+    let report = match &arguments.scenario {
+        Scenario::Telemetry(options) => scenario::telemetry::run(&target, options).await?,
+        Scenario::Connect(options) => scenario::connect::run(&target, options).await?,
+        Scenario::Idle(options) => scenario::idle::run(&target, options).await?,
+        Scenario::Registry(options) => scenario::registry::run(&target, options).await?,
+    };
+    report.print();
+    if let Some(file) = &arguments.json {
+        report.write_json(file)?;
+    }
+    Ok(())
+}
+
+/// Every connection is an open file; the usual soft limit of 1024 is far below the hard one.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("cannot raise the limit of open files: {error}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Devices connect and stay silent: what does each of them hold in the server's memory?
+
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use futures::future::try_join_all;
+
+use super::mqtt_connection;
+use crate::{
+    arguments::IdleArguments,
+    devices::Devices,
+    measurement::Counters,
+    report::Report,
+    server_process::Memory,
+    target::Target,
+    tls::{Connector, TlsStream},
+};
+
+/// Runs the scenario.
+pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Report> {
+    let server = target.server.context("memory is read from /proc: name the server with --data-dir or --server-pid")?;
+    let devices = Devices::create(target, options.connections).await?;
+    let settle = Duration::from_secs(options.settle_seconds);
+    tokio::time::sleep(settle).await;
+    let before = server.memory()?;
+    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let counters = Counters::default();
+    let streams = open_all(&devices, &connector, options, &counters).await?;
+    let measured = counters.measure("idle", "connects", settle.max(Duration::from_secs(1)), Some(server)).await?;
+    let after = server.memory()?;
+    drop(streams);
+    devices.delete(target).await?;
+    let title = format!("idle: {} silent TLS MQTT devices", options.connections);
+    let figures = figures(options.connections, before, after);
+    Ok(Report { title, unit: "connect", servers: vec![("ironhub".to_owned(), measured)], figures })
+}
+
+async fn open_all(
+    devices: &Devices,
+    connector: &Connector,
+    options: &IdleArguments,
+    counters: &Counters,
+) -> anyhow::Result<Vec<TlsStream>> {
+    let next = &Cell::new(0);
+    let opened = try_join_all((0..options.concurrency).map(async |_| {
+        let mut streams = Vec::new();
+        loop {
+            let index = next.get();
+            if index >= options.connections {
+                return anyhow::Ok(streams);
+            }
+            next.set(index + 1);
+            streams.push(mqtt_connection::open(connector, index, &devices.connect(index)).await?);
+            counters.add(1);
+        }
+    }));
+    tokio::select! {
+        streams = opened => Ok(streams?.into_iter().flatten().collect()),
+        () = counters.progress("connecting", "connects", Duration::from_secs(3600)) => anyhow::bail!("connecting takes an hour"),
+    }
+}
+
+fn figures(connections: u32, before: Memory, after: Memory) -> BTreeMap<&'static str, f64> {
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / 1024.0 / f64::from(connections);
+    BTreeMap::from([
+        ("RSS per connection, KiB", each(before.resident, after.resident)),
+        ("private per connection, KiB", each(before.private, after.private)),
+        ("RSS before, MiB", before.resident as f64 / 1048576.0),
+    ])
+}

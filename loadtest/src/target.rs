@@ -1,0 +1,90 @@
+//! The hub under load: where it listens, whom to trust, and the policy that may make devices.
+
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use auth::ConnectionString;
+use model::SymmetricKey;
+use serde::Deserialize;
+
+use crate::{arguments::TargetArguments, server_process::ServerProcess};
+
+/// One hub.
+pub struct Target {
+    /// The name in tokens, user names and the server's certificate.
+    pub host_name: String,
+    pub mqtt: SocketAddr,
+    pub https: SocketAddr,
+    pub certificate_authority_file: PathBuf,
+    pub policy: String,
+    pub key: SymmetricKey,
+    /// Absent when the server runs elsewhere or nobody said which process it is.
+    pub server: Option<ServerProcess>,
+}
+
+/// The part of `hub.json` that matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HubJson {
+    certificate_authority_file: Option<PathBuf>,
+    address: Option<IpAddr>,
+    ports: Ports,
+    connection_strings: ConnectionStrings,
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    mqtt: u16,
+    https: u16,
+}
+
+#[derive(Deserialize)]
+struct ConnectionStrings {
+    iothubowner: String,
+}
+
+impl Target {
+    /// What `hub.json` says, and over it what the flags say.
+    pub fn find(arguments: &TargetArguments) -> anyhow::Result<Self> {
+        let hub = arguments.data_dir.as_deref().map(read_hub_json).transpose()?;
+        let text = arguments.connection_string.as_deref().or(hub.as_ref().map(|hub| hub.connection_strings.iothubowner.as_str()));
+        let text = text.context("say which hub with --data-dir DIR or --connection-string TEXT; see --help")?;
+        let parsed: ConnectionString = text.parse().context("the connection string cannot be read")?;
+        let host = parsed.host_name.clone();
+        let address = arguments.address.clone().or(hub.as_ref().and_then(|hub| Some(hub.address?.to_string()))).unwrap_or(host.clone());
+        let authority = arguments.certificate_authority_file.clone();
+        let authority = authority.or(hub.as_ref().and_then(|hub| hub.certificate_authority_file.clone()));
+        Ok(Self {
+            mqtt: resolve(&address, arguments.mqtt_port.or(hub.as_ref().map(|hub| hub.ports.mqtt)).unwrap_or(8883))?,
+            https: resolve(&address, arguments.https_port.or(hub.as_ref().map(|hub| hub.ports.https)).unwrap_or(443))?,
+            certificate_authority_file: authority.context("name the hub's authority with --certificate-authority-file")?,
+            policy: parsed.shared_access_key_name.context("the connection string names no policy")?,
+            key: parsed.shared_access_key.context("the connection string has no key")?,
+            host_name: host,
+            server: server(arguments)?,
+        })
+    }
+}
+
+fn server(arguments: &TargetArguments) -> anyhow::Result<Option<ServerProcess>> {
+    let of_lock = || {
+        let lock = std::fs::read_to_string(arguments.data_dir.as_ref()?.join("lock")).ok()?;
+        lock.trim().parse().ok()
+    };
+    arguments.server_pid.or_else(of_lock).map(ServerProcess::new).transpose()
+}
+
+fn read_hub_json(data_dir: &Path) -> anyhow::Result<HubJson> {
+    let path = data_dir.join("hub.json");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}; is `ironhub all --data-dir {}` running?", path.display(), data_dir.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no hub.json", path.display()))
+}
+
+fn resolve(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    let mut addresses = (host, port).to_socket_addrs().with_context(|| format!("cannot resolve {host}"))?;
+    addresses.next().with_context(|| format!("{host} has no address"))
+}

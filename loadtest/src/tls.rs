@@ -1,0 +1,71 @@
+//! TLS 1.3 to the server, optionally from one of many loopback addresses.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+pub type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// Connections to one address leave from this many loopback addresses in turn, so that the client ports of one
+/// (28,000, each unusable for a minute after its connection) do not run out.
+const SOURCE_ADDRESSES: u32 = 16;
+
+/// Opens verified connections to one server.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsConnector,
+    server: SocketAddr,
+    name: ServerName<'static>,
+}
+
+impl Connector {
+    /// Trusts the authority in the file; `resume` allows session tickets.
+    pub fn new(server: SocketAddr, name: &str, authority: &Path, resume: bool) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let unreadable = || format!("cannot read certificates from {}", authority.display());
+        for certificate in CertificateDer::pem_file_iter(authority).with_context(unreadable)? {
+            roots.add(certificate.with_context(unreadable)?)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        if !resume {
+            config.resumption = Resumption::disabled();
+        }
+        let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name} is no server name"))?;
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), server, name })
+    }
+
+    /// The connection number `index`: TCP and the whole handshake.
+    pub async fn connect(&self, index: u32) -> anyhow::Result<TlsStream> {
+        let stream = match self.source_address(index) {
+            Some(source) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((source, 0).into())?;
+                socket.connect(self.server).await?
+            }
+            None => TcpStream::connect(self.server).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(self.tls.connect(self.name.clone(), stream).await?)
+    }
+
+    fn source_address(&self, index: u32) -> Option<IpAddr> {
+        let loopback = matches!(self.server.ip(), IpAddr::V4(address) if address.is_loopback());
+        let last = (index % SOURCE_ADDRESSES) as u8 + 1;
+        loopback.then_some(IpAddr::V4(Ipv4Addr::new(127, 0, 90, last)))
+    }
+}

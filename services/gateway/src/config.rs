@@ -1,0 +1,92 @@
+//! What an operator can set. Every bound of the gateway has its name here, with the default of the specification.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Configuration of a gateway. Times ending in `_seconds` are whole seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address that MQTT and HTTPS listen on.
+    pub listen_address: IpAddr,
+    /// MQTT over TLS; SDKs have 8883 compiled in. 0 takes a free port.
+    pub mqtt_port: u16,
+    /// HTTPS; SDKs have 443 compiled in. 0 takes a free port.
+    pub https_port: u16,
+    /// Names under which clients reach the hub; the audience of their tokens must be one of them.
+    pub host_names: Vec<String>,
+    pub limits: Limits,
+    pub https: crate::https::Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen_address: IpAddr::from([127, 0, 0, 1]),
+            mqtt_port: 8883,
+            https_port: 443,
+            host_names: vec!["127.0.0.1".to_owned()],
+            limits: Limits::default(),
+            https: crate::https::Limits::default(),
+        }
+    }
+}
+
+/// Bounds on what peers can make the gateway hold or do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections of all protocols at the same time; more are closed as they come.
+    pub connections_max: usize,
+    /// TLS handshakes and CONNECTs under way at the same time; more wait in the listener's backlog.
+    pub handshakes_max: usize,
+    /// From the accepted connection to the end of the TLS handshake.
+    pub handshake_timeout_seconds: u64,
+    /// From the accepted connection to a complete CONNECT (mqtt §2.3).
+    pub connect_timeout_seconds: u64,
+    /// The longest silence of an MQTT client, whatever keep-alive it asks for (mqtt §2.5).
+    pub silence_max_seconds: u64,
+    /// A connection lives on so long after its token expired (mqtt §2.10).
+    pub token_grace_seconds: u64,
+    /// Body and properties of a message, bytes (messaging §1.4).
+    pub message_bytes_max: usize,
+    /// Messages of one connection that are read but not acknowledged; then its socket is not read.
+    pub unacknowledged_messages_max: usize,
+    /// Bytes of messages of all connections that are read but not durable; then no socket is read.
+    pub unacknowledged_bytes_max: usize,
+    /// Topic filters of one MQTT session (mqtt §3).
+    pub subscriptions_max: usize,
+    /// How long the event log may take to acknowledge before the connection is closed, so that its device sends again.
+    pub acknowledge_timeout_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 100_000,
+            handshakes_max: 512,
+            handshake_timeout_seconds: 15,
+            connect_timeout_seconds: 30,
+            silence_max_seconds: 1767,
+            token_grace_seconds: 300,
+            message_bytes_max: 262_144,
+            unacknowledged_messages_max: 64,
+            unacknowledged_bytes_max: 256 * 1024 * 1024,
+            subscriptions_max: 50,
+            acknowledge_timeout_seconds: 60,
+        }
+    }
+}
+
+impl Limits {
+    /// The bounds of one MQTT connection.
+    pub(crate) fn mqtt(&self) -> mqtt::Limits {
+        mqtt::Limits {
+            packet_bytes_max: self.message_bytes_max.saturating_add(65_535 + 4),
+            connect_timeout: Duration::from_secs(self.connect_timeout_seconds),
+            silence_max: Duration::from_secs(self.silence_max_seconds),
+            ..mqtt::Limits::default()
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What every protocol head stands on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use auth::HostNames;
+use eventlog::{EventLog, Topic};
+use model::{HubSettings, Timestamp};
+use shard_client::{SettingsWatch, ShardClient};
+
+use crate::{Config, connections::Connections, metrics::GatewayMetrics};
+
+/// Shared by all connections of a gateway.
+pub struct Front {
+    pub config: Config,
+    pub host_names: HostNames,
+    pub shard_client: ShardClient,
+    pub event_log: Arc<dyn EventLog>,
+    /// The topic of the built-in endpoint.
+    pub events: Topic,
+    /// Number of its partitions.
+    pub event_partitions: u32,
+    pub metrics: GatewayMetrics,
+    pub connections: Arc<Connections>,
+    /// Bytes of messages that are read but not yet durable.
+    pub unacknowledged_bytes: AtomicUsize,
+    pub(crate) settings: SettingsWatch,
+}
+
+impl Front {
+    /// The hub's settings; `None` until they arrived for the first time: nobody can be authenticated before.
+    pub fn settings(&self) -> Option<Arc<HubSettings>> {
+        self.settings.borrow().clone()
+    }
+
+    /// A watch of the hub's settings.
+    pub fn settings_watch(&self) -> SettingsWatch {
+        self.settings.clone()
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_microseconds(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether there is room for more bytes that wait to become durable.
+    pub fn has_room(&self) -> bool {
+        self.unacknowledged_bytes.load(Ordering::Relaxed) < self.config.limits.unacknowledged_bytes_max
+    }
+
+    /// Counts bytes in flight until the returned claim is dropped.
+    pub fn claim_bytes(self: &Arc<Self>, bytes: usize) -> ByteClaim {
+        self.unacknowledged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.metrics.unacknowledged_bytes.add(bytes as i64);
+        ByteClaim { front: self.clone(), bytes }
+    }
+}
+
+/// Bytes that count as read but not durable.
+pub struct ByteClaim {
+    front: Arc<Front>,
+    bytes: usize,
+}
+
+impl ByteClaim {
+    /// How many.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for ByteClaim {
+    fn drop(&mut self) {
+        self.front.unacknowledged_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.front.metrics.unacknowledged_bytes.sub(self.bytes as i64);
+    }
+}

@@ -1,0 +1,144 @@
+//! Starting and ending a gateway.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use auth::HostNames;
+use eventlog::{EventLog, Topic};
+use runtime::Metrics;
+use rustls::server::ResolvesServerCert;
+use shard_client::ShardClient;
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+
+use crate::{
+    Config, Front, GatewayMetrics, TicketSecret,
+    connections::Connections,
+    https, listener, mqtt,
+    tls::{Protocols, server_config},
+};
+
+/// What a gateway stands on.
+pub struct Dependencies {
+    pub shard_client: ShardClient,
+    pub event_log: Arc<dyn EventLog>,
+    /// Topic of the built-in endpoint; it exists.
+    pub events: Topic,
+    /// Chooses the server certificate for each handshake; may change its mind while the gateway runs.
+    pub certificates: Arc<dyn ResolvesServerCert>,
+    pub ticket_secret: TicketSecret,
+    pub metrics: Metrics,
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} for {protocol}: {error}")]
+    Bind { protocol: &'static str, address: SocketAddr, error: io::Error },
+    #[error("the TLS configuration is not valid: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the event log has no topic {0}")]
+    NoTopic(String),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    front: Arc<Front>,
+    mqtt_address: SocketAddr,
+    https_address: SocketAddr,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Binds and serves. Must be called within a tokio runtime.
+    pub async fn start(config: Config, dependencies: Dependencies) -> Result<Self, StartError> {
+        let mqtt_listener = bind("MQTT", &config, config.mqtt_port)?;
+        let https_listener = bind("HTTPS", &config, config.https_port)?;
+        let (mqtt_address, https_address) = (address(&mqtt_listener)?, address(&https_listener)?);
+        let tls = |protocols| {
+            server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols)
+        };
+        let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
+        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes_max));
+        let front = Arc::new(front(config, dependencies)?);
+        let mqtt = {
+            let (front, head) = (front.clone(), mqtt::Head::new(front.clone(), mqtt_tls));
+            listener::accept(mqtt_listener, front, handshakes.clone(), move |accepted| head.clone().serve(accepted))
+        };
+        let https = {
+            let (front, head) = (front.clone(), https::Head::new(front.clone(), https_tls));
+            listener::accept(https_listener, front, handshakes, move |accepted| head.clone().serve(accepted))
+        };
+        let listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
+        Ok(Self { front, mqtt_address, https_address, listeners })
+    }
+
+    /// Where MQTT listens.
+    pub fn mqtt_address(&self) -> SocketAddr {
+        self.mqtt_address
+    }
+
+    /// Where HTTPS listens.
+    pub fn https_address(&self) -> SocketAddr {
+        self.https_address
+    }
+
+    /// What its heads share.
+    pub fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Whether devices can be authenticated: the hub's settings have arrived.
+    pub fn is_ready(&self) -> bool {
+        self.front.settings().is_some()
+    }
+
+    /// Stops accepting and reading, answers what was read, says goodbye, and closes; cuts off what is left at the
+    /// deadline. Returns how many connections had to be cut off.
+    pub async fn drain(self, deadline: Instant) -> usize {
+        for listener in &self.listeners {
+            listener.abort();
+        }
+        self.front.connections.drain();
+        while self.front.connections.count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.front.connections.count()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.listeners.iter().for_each(JoinHandle::abort);
+        self.front.connections.drain();
+    }
+}
+
+fn bind(protocol: &'static str, config: &Config, port: u16) -> Result<tokio::net::TcpListener, StartError> {
+    let address = SocketAddr::new(config.listen_address, port);
+    listener::bind(config.listen_address, port).map_err(|error| StartError::Bind { protocol, address, error })
+}
+
+fn address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|error| StartError::Bind { protocol: "TCP", address: unknown, error })
+}
+
+fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError> {
+    let event_partitions = dependencies.event_log.partitions(&dependencies.events);
+    if event_partitions == 0 {
+        return Err(StartError::NoTopic(dependencies.events.as_str().to_owned()));
+    }
+    Ok(Front {
+        host_names: HostNames::new(&config.host_names),
+        settings: dependencies.shard_client.settings(),
+        shard_client: dependencies.shard_client,
+        event_log: dependencies.event_log,
+        events: dependencies.events,
+        event_partitions,
+        metrics: GatewayMetrics::new(dependencies.metrics.registry())?,
+        connections: Connections::new(config.limits.connections_max),
+        unacknowledged_bytes: 0.into(),
+        config,
+    })
+}

@@ -1,0 +1,48 @@
+//! What a start prints for the person in front of it: standard output, short, ready to be pasted.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::all::hub_json::HubJson;
+
+/// The lines after a start.
+pub struct Banner<'a> {
+    pub hub: &'a HubJson,
+    pub hub_json: &'a std::path::Path,
+    /// Connection strings of the devices of `--with-device`, by id.
+    pub devices: &'a [(String, String)],
+}
+
+impl Display for Banner<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { hub, hub_json, devices } = self;
+        let (name, ports) = (&hub.host_name, &hub.ports);
+        writeln!(f, "IronHub is ready: {name}, MQTT {}, HTTPS {}, admin {}", ports.mqtt, ports.https, ports.admin)?;
+        writeln!(f)?;
+        if let Some(owner) = &hub.connection_strings.iothubowner {
+            writeln!(f, "  owner      {owner}")?;
+        }
+        if let Some(authority) = &hub.certificate_authority_file {
+            writeln!(f, "  authority  {}", authority.display())?;
+        }
+        writeln!(f, "  all else   {}", hub_json.display())?;
+        devices.iter().try_for_each(|(id, connection_string)| self.device(f, id, connection_string))?;
+        writeln!(f)?;
+        writeln!(f, "  ironhub events tail --follow    shows what devices send. Ctrl-C ends the hub.")
+    }
+}
+
+impl Banner<'_> {
+    fn device(&self, f: &mut Formatter<'_>, id: &str, connection_string: &str) -> fmt::Result {
+        writeln!(f)?;
+        writeln!(f, "Device {id}: {connection_string}")?;
+        writeln!(f, "In Python, after `pip install azure-iot-device`:")?;
+        writeln!(f)?;
+        writeln!(f, "from azure.iot.device import IoTHubDeviceClient")?;
+        let trust = match &self.hub.certificate_authority_file {
+            Some(file) => format!(", server_verification_cert=open({:?}).read()", file.display().to_string()),
+            None => String::new(),
+        };
+        writeln!(f, "client = IoTHubDeviceClient.create_from_connection_string({connection_string:?}{trust})")?;
+        writeln!(f, "client.send_message(\"hello\")")
+    }
+}

@@ -1,0 +1,124 @@
+//! A hub from start to end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use eventlog::{EventLog, embedded::EmbeddedLog};
+use super::gateway_stand_in as gateway;
+use gateway::Gateway;
+use model::HubSettings;
+use runtime::{Admin, AdminConfig, Drain, Health, Metrics};
+use shard_client::ShardClient;
+use tokio::task::JoinHandle;
+
+use super::{
+    banner::Banner,
+    bind,
+    data_dir::DataDir,
+    devices,
+    hub_json::{ConnectionStrings, HubJson, Ports},
+    parts::{self, RunningShard},
+};
+use crate::{certificates::Certificates, configuration::Config, first_start};
+
+/// A running hub. End it with [`Hub::drain`]; dropping it is like a crash, which loses nothing acknowledged.
+pub struct Hub {
+    gateway: Gateway,
+    shard_client: ShardClient,
+    shard: RunningShard,
+    event_log: Arc<EmbeddedLog>,
+    admin: Admin,
+    drain: Drain,
+    drain_timeout: Duration,
+    upkeep: JoinHandle<()>,
+    _data_dir: DataDir,
+}
+
+impl Hub {
+    /// Starts every part, and tells the owner how to reach the hub: `hub.json`, and the banner on standard output.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let (metrics, health, drain) = (Metrics::new()?, Health::new(), Drain::new());
+        let admin = start_admin(&config, &metrics, &health, &drain).await?;
+        let certificates = Certificates::open(&config.certificates, &data_dir.certificates(), &config.host_names)?;
+        let (event_log, (shard, shard_client)) = tokio::try_join!(
+            parts::open_event_log(config.event_log.clone(), data_dir.path(), config.event_partitions, &metrics, &health),
+            parts::start_shard(config.shard.clone(), data_dir.path(), &health),
+        )?;
+        let settings = settings(&shard_client, config.shard.groups).await?;
+        let dependencies = gateway::Dependencies {
+            shard_client: shard_client.clone(),
+            event_log: Arc::<EmbeddedLog>::clone(&event_log),
+            certificates: certificates.resolver(),
+            registry: metrics.registry().clone(),
+        };
+        let gateway = Gateway::start((), dependencies).await?;
+        let hub_json = HubJson {
+            host_name: config.host_name().to_owned(),
+            certificate_authority_file: certificates.authority_file().map(Path::to_owned),
+            address: gateway.https_address().ip(),
+            ports: Ports {
+                mqtt: gateway.mqtt_address().port(),
+                https: gateway.https_address().port(),
+                admin: admin.address().port(),
+            },
+            connection_strings: ConnectionStrings::new(config.host_name(), &settings),
+        };
+        hub_json.write(&data_dir.hub_json())?;
+        let devices = with_devices(&shard_client, &config).await?;
+        print!("{}", Banner { hub: &hub_json, hub_json: &data_dir.hub_json(), devices: &devices });
+        Ok(Self {
+            gateway,
+            shard_client,
+            shard,
+            event_log,
+            admin,
+            drain,
+            drain_timeout: Duration::from_secs(config.drain_timeout_seconds),
+            upkeep: tokio::spawn(certificates.keep_fresh()),
+            _data_dir: data_dir,
+        })
+    }
+
+    /// Ends every part in order, by the deadline: no new work, answers to what was read, the log flushed, the disks
+    /// closed.
+    pub async fn drain(self) {
+        let Self { gateway, shard_client, shard, event_log, admin, drain, drain_timeout, upkeep, _data_dir } = self;
+        let deadline = drain.begin(drain_timeout);
+        upkeep.abort();
+        drain.step("gateway", gateway.drain(deadline)).await;
+        drain.step("event log", event_log.shutdown()).await;
+        shard_client.shutdown();
+        drain.step("registry", shard.shutdown()).await;
+        drop(admin);
+    }
+}
+
+/// Makes the devices of `--with-device` that are missing; ids with their connection strings.
+async fn with_devices(client: &ShardClient, config: &Config) -> anyhow::Result<Vec<(String, String)>> {
+    let mut made = Vec::new();
+    for id in &config.with_devices {
+        let device = devices::ensure(client, id).await?;
+        if let Some(connection_string) = devices::connection_string(config.host_name(), &device) {
+            made.push((id.to_string(), connection_string.to_string()));
+        }
+    }
+    Ok(made)
+}
+
+async fn start_admin(config: &Config, metrics: &Metrics, health: &Health, drain: &Drain) -> anyhow::Result<Admin> {
+    let admin = AdminConfig { address: config.admin_address() };
+    let started = Admin::start(&admin, metrics.clone(), health.clone(), drain.token()).await;
+    started.map_err(|error| anyhow::anyhow!(bind::explain("the admin pages", "--admin-port", admin.address, &error)))
+}
+
+/// The hub's settings; made when this is its first start.
+async fn settings(client: &ShardClient, groups: u32) -> anyhow::Result<HubSettings> {
+    match client.get_settings().await.context("the hub's settings cannot be read")? {
+        Some(settings) => Ok(settings),
+        None => {
+            let first = first_start::settings(groups)?;
+            client.initialize_hub(&first).await.context("the hub's first settings cannot be written")
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use model::DeviceId;
+
+const EXAMPLES: &str = "\
+Examples:
+  ironhub all --with-device demo             a hub on 127.0.0.1 with a device; prints what to paste where
+  ironhub all --listen-address 0.0.0.0 --host-name hub.example.test
+                                             a hub that other machines reach under that name
+  ironhub device create thermostat-1         in another terminal: a device and its connection string
+  ironhub events tail --follow               watch what devices send
+  ironhub config > ironhub.toml              every setting with its value now, to start a configuration file from
+
+Settings come from the configuration file, then the environment (IRONHUB_MQTT_PORT=18883,
+IRONHUB_GATEWAY__CONNECTIONS_MAX=100), then the command line; the later one wins.";
+
+/// An IoT hub that unmodified Azure IoT SDKs can use.
+#[derive(Debug, Parser)]
+#[command(name = "ironhub", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole hub in this process: every protocol, the registry, the event log
+    #[command(after_help = "\
+The first start makes a certificate authority, a server certificate and the five built-in policies in the data folder;
+later starts keep them. DIR/hub.json has all addresses and connection strings. SIGTERM and Ctrl-C end it in an orderly way.
+
+Ports 443 and 8883 are compiled into most SDKs. Without the right to bind 443, either
+  sudo setcap cap_net_bind_service=+ep $(command -v ironhub)
+  sudo sysctl net.ipv4.ip_unprivileged_port_start=443
+or use --https-port 8443 and clients that accept a port.")]
+    All(AllArguments),
+
+    /// Print the settings in effect as TOML: file, environment and flags put together
+    Config(AllArguments),
+
+    /// Create, look at and delete devices of a running hub
+    #[command(after_help = "\
+Examples:
+  ironhub device create thermostat-1
+  ironhub device list
+  ironhub device connection-string thermostat-1
+  ironhub device sas-token thermostat-1 --valid-for 1day")]
+    Device {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+
+    /// Read what devices sent to a running hub
+    Events {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
+}
+
+/// Flags that stand for settings; each wins over the environment and the configuration file.
+#[derive(Debug, Default, Args)]
+pub struct AllArguments {
+    /// Where everything is kept [default: $XDG_DATA_HOME/ironhub, that is ~/.local/share/ironhub]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address to listen on; 0.0.0.0 or :: for every one of the machine [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_address: Option<IpAddr>,
+    /// Name or address under which clients reach the hub; the first one stands in connection strings
+    /// [default: the listen address]
+    #[arg(long = "host-name", value_name = "NAME")]
+    pub host_names: Vec<String>,
+    /// Port for MQTT over TLS; 0 takes a free one [default: 8883]
+    #[arg(long, value_name = "PORT")]
+    pub mqtt_port: Option<u16>,
+    /// Port for HTTPS; 0 takes a free one [default: 443]
+    #[arg(long, value_name = "PORT")]
+    pub https_port: Option<u16>,
+    /// Port for /metrics, /healthz and /readyz; 0 takes a free one [default: 9600]
+    #[arg(long, value_name = "PORT")]
+    pub admin_port: Option<u16>,
+    /// Create this device unless it is there, and print how to connect it; may be repeated
+    #[arg(long = "with-device", value_name = "ID")]
+    pub with_devices: Vec<DeviceId>,
+    /// Configuration file, TOML; `ironhub config` shows what can stand in it [default: $IRONHUB_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Which hub a client command talks to.
+#[derive(Debug, Default, Args)]
+pub struct TargetArguments {
+    /// Data folder of a hub on this machine, whose hub.json says the rest
+    /// [default: $IRONHUB_DATA_DIR, else as for `ironhub all`]
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "connection_string")]
+    pub data_dir: Option<PathBuf>,
+    /// Connection string of a policy, for a hub elsewhere [default: $IRONHUB_CONNECTION_STRING]
+    #[arg(long, value_name = "TEXT", global = true)]
+    pub connection_string: Option<String>,
+    /// Certificate to trust with a connection string, PEM
+    /// [default: $IRONHUB_CERTIFICATE_AUTHORITY_FILE, else the system's]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub certificate_authority_file: Option<PathBuf>,
+    /// Print JSON instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Create a device with fresh keys and print its connection string
+    Create { id: DeviceId },
+    /// List up to 1000 devices
+    List,
+    /// Show one device as the registry has it, keys included
+    Show { id: DeviceId },
+    /// Delete a device with everything that belongs to it
+    Delete { id: DeviceId },
+    /// Print the connection string of a device
+    ConnectionString { id: DeviceId },
+    /// Print a token for clients that take one instead of a key
+    SasToken {
+        id: DeviceId,
+        /// How long it is valid, such as 30min, 12h or 7days
+        #[arg(long, value_name = "DURATION", default_value = "1h")]
+        valid_for: jiff::SignedDuration,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Print events in the order they were stored
+    #[command(after_help = "\
+Examples:
+  ironhub events tail                                   all that is there
+  ironhub events tail --follow --since latest           only what comes from now on
+  ironhub events tail --device demo --since 2026-01-31T08:00:00Z --json")]
+    Tail(TailArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// Only events of this device
+    #[arg(long, value_name = "ID")]
+    pub device: Option<DeviceId>,
+    /// Where to begin: earliest, latest, or a time such as 2026-01-31T08:00:00Z [default: earliest; latest with --follow]
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    Earliest,
+    Latest,
+    Time(jiff::Timestamp),
+}
+
+impl std::str::FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            _ => text.parse().map(Self::Time).map_err(|_| {
+                "expected `earliest`, `latest` or a time with a zone such as 2026-01-31T08:00:00Z".to_owned()
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Since {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn since_takes_words_and_times() {
+        assert_eq!("latest".parse(), Ok(Since::Latest));
+        let time = "2026-01-31T08:00:00Z".parse::<Since>();
+        assert_eq!(time.map(|since| since.to_string()), Ok("2026-01-31T08:00:00Z".to_owned()));
+        assert!("yesterday".parse::<Since>().is_err());
+    }
+}

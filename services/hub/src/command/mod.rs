@@ -1,0 +1,6 @@
+//! Client commands: they talk to a running hub's public HTTPS API, like any other program.
+
+mod api_client;
+pub mod device;
+pub mod events;
+mod target;

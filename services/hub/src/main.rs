@@ -1,0 +1,63 @@
+//! `ironhub`: the binary. It reads the command line, the environment and the configuration file, which nothing else
+//! does, and starts what they ask for.
+//!
+//! ```text
+//!   arguments, configuration ──> all/ (a whole hub)     first_start, certificates
+//!                            └─> command/ (clients of a hub's public HTTPS API)
+//! ```
+
+mod all;
+mod arguments;
+mod certificates;
+mod command;
+mod configuration;
+mod files;
+mod first_start;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    arguments::{AllArguments, Arguments, Command},
+    configuration::{Config, Environment},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let environment = Environment::new(std::env::vars_os());
+    match run(arguments.command, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ironhub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
+    match command {
+        Command::All(arguments) => run_all(arguments, environment),
+        Command::Config(arguments) => {
+            print!("{}", Config::load(arguments, environment)?.to_toml()?);
+            Ok(())
+        }
+        Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
+        Command::Events { target, command } => client()?.block_on(command::events::run(target, command, environment)),
+    }
+}
+
+fn run_all(arguments: AllArguments, environment: &Environment) -> anyhow::Result<()> {
+    let config = Config::load(arguments, environment)?;
+    runtime::start_logging(config.log.format, &config.log.filter)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(all::run(config))
+}
+
+/// A client needs one thread.
+fn client() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

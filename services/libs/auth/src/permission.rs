@@ -1,0 +1,48 @@
+//! Which right opens which operation: the table of security §5.2, as far as the operations exist.
+
+use model::Right;
+
+/// Something a back end or device asks of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    ReadDevice,
+    ListDevices,
+    WriteDevice,
+    DeleteDevice,
+    ReadModule,
+    ListModules,
+    WriteModule,
+    DeleteModule,
+    ReadRegistryStatistics,
+    ReadServiceStatistics,
+    ReadEvents,
+    SendTelemetry,
+}
+
+/// Operation and the rights of which any one suffices.
+const TABLE: [(Operation, &[Right]); 12] = [
+    (Operation::ReadDevice, &[Right::RegistryRead]),
+    (Operation::ListDevices, &[Right::RegistryRead]),
+    (Operation::WriteDevice, &[Right::RegistryWrite]),
+    (Operation::DeleteDevice, &[Right::RegistryWrite]),
+    (Operation::ReadModule, &[Right::RegistryRead]),
+    (Operation::ListModules, &[Right::RegistryRead]),
+    (Operation::WriteModule, &[Right::RegistryWrite]),
+    (Operation::DeleteModule, &[Right::RegistryWrite]),
+    (Operation::ReadRegistryStatistics, &[Right::RegistryRead, Right::ServiceConnect]),
+    (Operation::ReadServiceStatistics, &[Right::ServiceConnect, Right::RegistryRead]),
+    (Operation::ReadEvents, &[Right::ServiceConnect]),
+    (Operation::SendTelemetry, &[Right::DeviceConnect]),
+];
+
+impl Operation {
+    /// Every operation.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.0)
+    }
+
+    /// The rights of which any one suffices.
+    pub fn any_of(self) -> &'static [Right] {
+        TABLE.iter().find(|row| row.0 == self).map_or(&[], |row| row.1)
+    }
+}

@@ -1,0 +1,117 @@
+//! One request until it is answered: finds the leader, waits, tries again, gives up in time.
+
+use model::GroupId;
+use proto::shard::v1::{
+    self, command::Operation, command_result::Outcome, read::Query, read_result, refusal::Reason, request, response,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{Inner, Unavailable, exchange::Outgoing, leaders::Backoff};
+
+/// How one try ended.
+enum Try {
+    Answered(response::Body),
+    /// Ask the node that is believed to lead now; at once when it was named.
+    Elsewhere { at_once: bool },
+    Later(Unavailable),
+    Never(Unavailable),
+}
+
+impl Inner {
+    /// A command, applied once however often it must be sent.
+    pub(crate) async fn command(&self, group: GroupId, operation: Operation) -> Result<Outcome, Unavailable> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        let ids = self.command_ids.get(group.0 as usize).ok_or(Unavailable::Protocol("no such group"))?;
+        let mut backoff = Backoff::new();
+        let under_way = loop {
+            match ids.begin(self.config.incarnation) {
+                Some(under_way) => break under_way,
+                None => pause(&mut backoff, deadline, Unavailable::Busy).await?,
+            }
+        };
+        let body = || {
+            request::Body::Command(v1::Command { id: Some(under_way.id()), operation: Some(operation.clone()) })
+        };
+        match self.request(group, body, deadline).await? {
+            response::Body::Command(v1::CommandResult { outcome: Some(outcome) }) => Ok(outcome),
+            _ => Err(Unavailable::Protocol("a command's answer is none")),
+        }
+    }
+
+    /// A linearizable read.
+    pub(crate) async fn read(&self, group: GroupId, query: Query) -> Result<read_result::Result, Unavailable> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        let body = || request::Body::Read(v1::Read { query: Some(query.clone()) });
+        match self.request(group, body, deadline).await? {
+            response::Body::Read(v1::ReadResult { result: Some(result) }) => Ok(result),
+            _ => Err(Unavailable::Protocol("a read's answer is none")),
+        }
+    }
+
+    async fn request(
+        &self,
+        group: GroupId,
+        body: impl Fn() -> request::Body,
+        deadline: Instant,
+    ) -> Result<response::Body, Unavailable> {
+        let mut backoff = Backoff::new();
+        let mut hops = 0;
+        loop {
+            match self.try_once(group, body(), deadline).await {
+                Try::Answered(body) => return Ok(body),
+                Try::Never(error) => return Err(error),
+                Try::Elsewhere { at_once: true } if hops < self.config.nodes.len() => hops += 1,
+                Try::Elsewhere { .. } => pause(&mut backoff, deadline, Unavailable::NoLeader).await?,
+                Try::Later(error) => pause(&mut backoff, deadline, error).await?,
+            }
+        }
+    }
+
+    async fn try_once(&self, group: GroupId, body: request::Body, deadline: Instant) -> Try {
+        let asked = self.leaders.of(group);
+        let Some(queue) = self.queues.get(asked) else { return Try::Never(Unavailable::NoLeader) };
+        let (reply, answer) = oneshot::channel();
+        let until = deadline.min(Instant::now() + self.config.attempt_timeout);
+        let exchange = async {
+            queue.send(Outgoing { group: group.0, body, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout_at(until, exchange).await {
+            Ok(None) if queue.is_closed() => Try::Never(Unavailable::NoLeader),
+            Ok(Some(response::Body::Refusal(refusal))) => self.refused(group, asked, &refusal),
+            Ok(Some(body)) => Try::Answered(body),
+            Ok(None) | Err(_) => {
+                self.leaders.correct(group, asked, None);
+                Try::Elsewhere { at_once: false }
+            }
+        }
+    }
+
+    fn refused(&self, group: GroupId, asked: usize, refusal: &v1::Refusal) -> Try {
+        match refusal.reason() {
+            Reason::NotLeader | Reason::ShuttingDown => {
+                let at_once = self.leaders.correct(group, asked, refusal.leader_node_id);
+                Try::Elsewhere { at_once }
+            }
+            reason @ (Reason::Busy | Reason::ClockSkew | Reason::OutcomeUnknown) => {
+                Try::Later(Unavailable::from_reason(reason))
+            }
+            Reason::DiskFull => Try::Never(Unavailable::DiskFull),
+            Reason::UnknownGroup => Try::Never(Unavailable::Protocol("the shard does not know the group")),
+            Reason::Unspecified => Try::Never(Unavailable::Protocol("a refusal without a reason")),
+        }
+    }
+}
+
+/// Waits before the next try, or gives up with the reason when the time is over.
+async fn pause(backoff: &mut Backoff, deadline: Instant, reason: Unavailable) -> Result<(), Unavailable> {
+    let pause = backoff.pause();
+    if Instant::now() + pause >= deadline {
+        return Err(reason);
+    }
+    sleep(pause).await;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! From "elected" to "leading", and back.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use proto::raft::v1::{LeadershipStarted, Proposal, ProposedCommand, proposed_command::Kind};
+use tokio::sync::watch;
+
+use super::{handle::Inner, reads};
+use crate::raft::{NodeId, Vote};
+
+/// Who leads the group, as this node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leadership {
+    /// This node: the entry `fence` of its own is applied, and a majority agreed afterwards. Everything given under
+    /// this leadership carries the fence; the larger one is the newer.
+    Leading { fence: u64 },
+    /// Another node, or nobody that is known. So it stays when the group has stopped on this node.
+    Following { leader: Option<NodeId> },
+}
+
+/// Pause before another leadership is tried.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// How often a leader that needs nobody else looks after itself.
+const ALONE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps the watch right until the group stops.
+pub(super) async fn run(group: Arc<Inner>, leadership: watch::Sender<Leadership>) {
+    let mut elected = group.raft.server_metrics();
+    loop {
+        let Some(vote) = wait_for_election(&group, &mut elected, &leadership).await else { break };
+        group.effects.set_leading(true);
+        match begin(&group).await {
+            Ok(fence) => {
+                tracing::info!(group = %group.id, fence, "leading");
+                leadership.send_replace(Leadership::Leading { fence });
+                let end = hold(&group, &mut elected, vote).await;
+                tracing::info!(group = %group.id, fence, reason = end, "not leading any more");
+            }
+            Err(reason) => {
+                tracing::debug!(group = %group.id, reason, "the leadership cannot begin yet");
+            }
+        }
+        group.effects.set_leading(false);
+        leadership.send_replace(Leadership::Following { leader: other_leader(&group) });
+        tokio::time::sleep(RETRY).await;
+    }
+    leadership.send_replace(Leadership::Following { leader: None });
+    match group.failure() {
+        None => tracing::info!(group = %group.id, "stopped"),
+        Some(failure) => tracing::error!(group = %group.id, %failure, "the group has failed and has stopped"),
+    }
+}
+
+type Metrics = watch::Receiver<openraft::metrics::RaftServerMetrics<NodeId, openraft::BasicNode>>;
+
+/// The vote that made this node the leader; `None` when the group has stopped.
+async fn wait_for_election(
+    group: &Inner,
+    elected: &mut Metrics,
+    leadership: &watch::Sender<Leadership>,
+) -> Option<Vote> {
+    loop {
+        // The last state of a stopped group may be "leader".
+        elected.has_changed().ok()?;
+        {
+            let metrics = elected.borrow_and_update();
+            if metrics.state.is_leader() && group.reaches_majority() {
+                return Some(metrics.vote);
+            }
+        }
+        let following = Leadership::Following { leader: other_leader(group) };
+        leadership.send_if_modified(|known| std::mem::replace(known, following) != following);
+        tokio::select! {
+            changed = elected.changed() => changed.ok()?,
+            () = tokio::time::sleep(group.config.heartbeat_interval()) => {}
+        }
+    }
+}
+
+fn other_leader(group: &Inner) -> Option<NodeId> {
+    group.raft.server_metrics().borrow().current_leader.filter(|leader| *leader != group.node_id)
+}
+
+/// Commits the entry that starts the leadership, and asks a majority after it was applied.
+async fn begin(group: &Inner) -> Result<u64, &'static str> {
+    let timeout = group.config.leadership_timeout();
+    group.observe_applied_time();
+    let time = group.clock.entry_time().map_err(|_| "the clock does not agree with those of the peers")?;
+    let kind = Kind::LeadershipStarted(LeadershipStarted { node_id: group.node_id });
+    let proposal = Proposal { time, commands: vec![ProposedCommand { kind: Some(kind) }] };
+    let written = group.raft.client_write(Bytes::from(proposal.encode_to_vec()));
+    let written = tokio::time::timeout(timeout, written).await.map_err(|_| "no majority in time")?;
+    let fence = written.map_err(|_| "another node leads")?.log_id.index;
+    if !group.is_only_voter() {
+        reads::linearizable(&group.raft, timeout).await.map_err(|_| "no majority after the first entry")?;
+    }
+    Ok(fence)
+}
+
+/// Waits for the end of the leadership and says why it came.
+async fn hold(group: &Inner, elected: &mut Metrics, vote: Vote) -> &'static str {
+    loop {
+        let interval = if group.is_only_voter() { ALONE_INTERVAL } else { group.config.heartbeat_interval() };
+        tokio::select! {
+            changed = elected.changed() => {
+                if changed.is_err() {
+                    return "the group has stopped";
+                }
+                let metrics = elected.borrow_and_update();
+                if !metrics.state.is_leader() || metrics.vote != vote {
+                    return "another leadership";
+                }
+            }
+            () = group.effects.lost() => return "effects were lost",
+            () = tokio::time::sleep(interval) => {
+                if !group.reaches_majority() || !responds(group).await {
+                    return "no majority for two election timeouts";
+                }
+            }
+        }
+    }
+}
+
+/// A core that is stuck, in its disk for example, sends no heartbeats: others may lead by now. Nobody else can when
+/// this node is the only voter.
+async fn responds(group: &Inner) -> bool {
+    let probe = group.raft.with_raft_state(|_| ());
+    group.is_only_voter() || tokio::time::timeout(group.config.leadership_timeout(), probe).await.is_ok()
+}

@@ -1,0 +1,315 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use futures::future::{join_all, try_join_all};
+use model::GroupId;
+use openraft::{
+    BasicNode,
+    error::{InitializeError, RaftError},
+};
+use proto::raft::v1::{StoreMark, raft_server::RaftServer};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    Config, Group, Leadership, entry_clock::EntryClock, handle::Inner, leadership, log_retention, proposer::Proposer,
+    reads::Reads,
+};
+use crate::{
+    raft::{Clocks, Network, NodeId, Peers, Raft, RaftService},
+    store::{Database, DiskReserve, Effects, LogStore, LogWriter, OpenError, StateMachine, keys},
+};
+
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All groups of this process: one database, one log writer.
+///
+/// Has to be ended by [`Node::shutdown`]; what is dropped without it goes on in the background.
+pub struct Node {
+    node_id: NodeId,
+    groups: BTreeMap<GroupId, Group>,
+    service: RaftService,
+    disk: Arc<DiskReserve>,
+    database: Arc<Database>,
+    writer: Arc<LogWriter>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What is wrong with a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Commands are refused until there is space.
+    pub is_disk_full: bool,
+    /// Groups whose disk has failed; only a restart brings them back.
+    pub stopped_groups: Vec<GroupId>,
+    /// Groups without a leader that this node knows.
+    pub leaderless_groups: Vec<GroupId>,
+}
+
+impl Node {
+    /// Opens the database and starts every group. A new store is bootstrapped with the configured first members.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        check(&config)?;
+        let config = Arc::new(config);
+        let database = open_database(&config).await?;
+        let scratch = config.directory.join("snapshots");
+        remove_left_over(&scratch)?;
+        let disk = Arc::new(DiskReserve::new(config.directory.clone(), config.disk_reserve_bytes));
+        disk.measure()?;
+        let clocks = Arc::new(Clocks::new(Duration::from_millis(config.clock_difference_max_milliseconds)));
+        let snapshot_timeout = Duration::from_millis(config.snapshot_timeout_milliseconds);
+        let start = Start {
+            writer: LogWriter::start(database.clone())?,
+            peers: Arc::new(Peers::new(clocks.clone(), scratch.clone(), snapshot_timeout)),
+            service: RaftService::new(clocks.clone(), disk.clone(), scratch),
+            config,
+            database,
+            disk,
+            clocks,
+        };
+        let all = std::iter::once(GroupId::HUB).chain(GroupId::devices(start.config.groups));
+        let groups = try_join_all(all.map(|id| start.group(id))).await?;
+        start.service.serve(groups.iter().map(|group| (group.id(), group.inner.raft.clone())).collect());
+        start.bootstrap(&groups).await?;
+        try_join_all(groups.iter().map(elect_only_voter)).await?;
+        Ok(start.into_node(groups))
+    }
+
+    /// This node's id.
+    pub fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    /// A group of this node.
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    /// Every group of this node, `hub` first.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// What the other nodes talk to.
+    pub fn raft_service(&self) -> RaftServer<RaftService> {
+        self.service.clone().into_server()
+    }
+
+    /// What is wrong now.
+    pub fn health(&self) -> Health {
+        let mut health = Health { is_disk_full: self.disk.is_exhausted(), ..Health::default() };
+        for (id, group) in &self.groups {
+            if group.inner.failure().is_some() {
+                health.stopped_groups.push(*id);
+            } else if *group.inner.leadership.borrow() == (Leadership::Following { leader: None }) {
+                health.leaderless_groups.push(*id);
+            }
+        }
+        health
+    }
+
+    /// Resolves when every group has a leader that this node knows.
+    pub async fn ready(&self) {
+        for group in self.groups.values() {
+            let mut leadership = group.leadership();
+            // A group that has stopped will not have one; health tells.
+            let _ = leadership.wait_for(|known| !matches!(known, Leadership::Following { leader: None })).await;
+        }
+    }
+
+    /// Stops every group, writes what is queued and closes the database. Clones of groups and views that are still
+    /// held keep the database open.
+    pub async fn shutdown(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        join_all(self.groups.values().map(|group| group.inner.raft.shutdown())).await;
+        let Self { groups, service, database, writer, .. } = self;
+        drop((groups, service));
+        let flushed = database.clone();
+        let finished = tokio::task::spawn_blocking(move || {
+            writer.stop();
+            flushed.flush()
+        });
+        match finished.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the database was not flushed; its log is"),
+            Err(error) => tracing::error!(%error, "the shutdown has panicked"),
+        }
+        let closed = async {
+            while Arc::strong_count(&database) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the database is still in use after the shutdown");
+        }
+    }
+}
+
+/// What groups are started with.
+struct Start {
+    config: Arc<Config>,
+    database: Arc<Database>,
+    writer: Arc<LogWriter>,
+    disk: Arc<DiskReserve>,
+    clocks: Arc<Clocks>,
+    peers: Arc<Peers>,
+    service: RaftService,
+}
+
+impl Start {
+    async fn group(&self, id: GroupId) -> Result<Group, OpenError> {
+        let (config, node_id) = (&self.config, self.config.node_id);
+        let log = LogStore::open(id, self.database.clone(), self.writer.clone(), config.log_memory_bytes)?;
+        let effects = Arc::new(Effects::new(config.queued_effects_max));
+        let scratch = config.directory.join("snapshots").join(id.0.to_string());
+        let state_machine = StateMachine::open(id, self.database.clone(), effects.clone(), scratch)?;
+        let table = state_machine.table();
+        let raft_config = config.raft_config(format!("group {id}"))?;
+        let network = Network::new(id, self.peers.clone());
+        let raft = Raft::new(node_id, Arc::new(raft_config), network, log.clone(), state_machine).await;
+        let raft = raft.map_err(|error| stopped(id, &error))?;
+        let clock = Arc::new(EntryClock {
+            node_id,
+            clocks: self.clocks.clone(),
+            metrics: raft.server_metrics(),
+            last_time: AtomicI64::new(i64::MIN),
+        });
+        let (sender, leadership) = watch::channel(Leadership::Following { leader: None });
+        let inner = Arc::new(Inner {
+            id,
+            node_id,
+            proposer: Proposer::start(id, raft.clone(), config, clock.clone()),
+            reads: Reads::start(raft.clone(), config.queued_reads_max, config.leadership_timeout()),
+            config: config.clone(),
+            raft,
+            log,
+            table,
+            clock,
+            effects,
+            disk: self.disk.clone(),
+            leadership,
+        });
+        tokio::spawn(leadership::run(inner.clone(), sender));
+        Ok(Group { inner })
+    }
+
+    /// Writes the first membership, once in the life of the store.
+    async fn bootstrap(&self, groups: &[Group]) -> Result<(), OpenError> {
+        let mark = self.database.mark()?.unwrap_or_default();
+        if mark.bootstrapped {
+            return Ok(());
+        }
+        let members = first_members(&self.config);
+        // A node that is no first member waits until the leader adds it.
+        if members.contains_key(&self.config.node_id) {
+            try_join_all(groups.iter().map(|group| initialize(group, members.clone()))).await?;
+        }
+        Ok(self.database.write_mark(&StoreMark { bootstrapped: true, ..mark })?)
+    }
+
+    fn into_node(self, groups: Vec<Group>) -> Node {
+        let cut = groups.iter().map(|group| Arc::downgrade(&group.inner)).collect();
+        let tasks = vec![
+            tokio::spawn(log_retention::run(cut, self.config.log_bytes_max)),
+            tokio::spawn(watch_disk(self.disk.clone())),
+        ];
+        Node {
+            node_id: self.config.node_id,
+            groups: groups.into_iter().map(|group| (group.id(), group)).collect(),
+            service: self.service,
+            disk: self.disk,
+            database: self.database,
+            writer: self.writer,
+            tasks,
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<(), OpenError> {
+    let at_least_one = [
+        ("groups", config.groups as usize),
+        ("commands_per_entry_max", config.commands_per_entry_max),
+        ("entries_in_flight_max", config.entries_in_flight_max),
+        ("queued_commands_max", config.queued_commands_max),
+        ("queued_reads_max", config.queued_reads_max),
+        ("queued_effects_max", config.queued_effects_max),
+    ];
+    match at_least_one.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => Err(OpenError::Configuration(format!("{name} must not be 0"))),
+        None => Ok(()),
+    }
+}
+
+async fn open_database(config: &Arc<Config>) -> Result<Arc<Database>, OpenError> {
+    let opening = config.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || Database::open(&opening.directory, &opening.database_options())).await;
+    let database = opened.map_err(|error| OpenError::Configuration(error.to_string()))??;
+    match database.mark()? {
+        None => {
+            let (node_id, groups) = (config.node_id, config.groups);
+            database.write_mark(&StoreMark { format: keys::FORMAT, node_id, groups, bootstrapped: false })?;
+        }
+        Some(mark) if mark.node_id != config.node_id => {
+            return Err(OpenError::NodeId { stored: mark.node_id, configured: config.node_id });
+        }
+        Some(mark) if mark.groups != config.groups => {
+            return Err(OpenError::Groups { stored: mark.groups, configured: config.groups });
+        }
+        Some(_) => {}
+    }
+    Ok(database)
+}
+
+/// Snapshots that were under way when the process ended.
+fn remove_left_over(scratch: &std::path::Path) -> Result<(), OpenError> {
+    match std::fs::remove_dir_all(scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError::Store(error.into())),
+        _ => Ok(()),
+    }
+}
+
+fn first_members(config: &Config) -> BTreeMap<NodeId, BasicNode> {
+    if config.initial_members.is_empty() {
+        return BTreeMap::from([(config.node_id, BasicNode::default())]);
+    }
+    config.initial_members.iter().map(|member| (member.node_id, BasicNode::new(&member.address))).collect()
+}
+
+async fn initialize(group: &Group, members: BTreeMap<NodeId, BasicNode>) -> Result<(), OpenError> {
+    match group.inner.raft.initialize(members).await {
+        // It was, before a crash kept the mark from being written.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(stopped(group.id(), &error)),
+    }
+}
+
+/// A crash between vote and victory leaves the only voter a follower; it need not wait for a timeout.
+async fn elect_only_voter(group: &Group) -> Result<(), OpenError> {
+    let raft = &group.inner.raft;
+    let node_id = group.inner.node_id;
+    let alone = raft
+        .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([node_id]))
+        .await
+        .map_err(|error| stopped(group.id(), &error))?;
+    if !alone {
+        return Ok(());
+    }
+    raft.trigger().elect().await.map_err(|error| stopped(group.id(), &error))
+}
+
+fn stopped(group: GroupId, error: &dyn std::error::Error) -> OpenError {
+    OpenError::Raft { group, cause: error.to_string() }
+}
+
+async fn watch_disk(disk: Arc<DiskReserve>) {
+    loop {
+        tokio::time::sleep(DISK_INTERVAL).await;
+        if let Err(error) = disk.measure() {
+            tracing::warn!(%error, "the free space of the disk is not known");
+        }
+    }
+}

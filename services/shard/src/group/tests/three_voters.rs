@@ -1,0 +1,273 @@
+use std::{net::SocketAddr, path::PathBuf, sync::atomic::Ordering, time::Instant};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::*;
+use crate::group::Member;
+
+/// Three nodes, each with a disk and a gRPC server of its own.
+struct Cluster {
+    folder: tempfile::TempDir,
+    addresses: Vec<SocketAddr>,
+    nodes: Vec<Option<Running>>,
+    adjust: fn(Config) -> Config,
+}
+
+struct Running {
+    node: Node,
+    server: JoinHandle<bool>,
+    stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Cluster {
+    async fn start(adjust: fn(Config) -> Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut listeners = Vec::new();
+        for _ in 0..3 {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await?);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let mut cluster = Self { folder: tempfile::tempdir()?, addresses, nodes: vec![None, None, None], adjust };
+        for (position, listener) in listeners.into_iter().enumerate() {
+            cluster.run(position, listener).await?;
+        }
+        Ok(cluster)
+    }
+
+    fn config(&self, position: usize) -> Config {
+        let member = |(position, address): (usize, &SocketAddr)| Member {
+            node_id: position as u64 + 1,
+            address: format!("http://{address}"),
+        };
+        let directory: PathBuf = self.folder.path().join(position.to_string());
+        (self.adjust)(Config {
+            node_id: position as u64 + 1,
+            groups: 1,
+            initial_members: self.addresses.iter().enumerate().map(member).collect(),
+            ..config(&directory)
+        })
+    }
+
+    async fn run(&mut self, position: usize, listener: TcpListener) -> TestResult {
+        let node = Node::open(self.config(position)).await?;
+        let service = node.raft_service();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let stopped = async move { _ = stopped.await };
+            let serving = tonic::transport::Server::builder().add_service(service);
+            serving.serve_with_incoming_shutdown(incoming, stopped).await.is_ok()
+        });
+        self.nodes[position] = Some(Running { node, server, stop });
+        Ok(())
+    }
+
+    async fn stop(&mut self, position: usize) -> TestResult {
+        let running = self.nodes[position].take().ok_or("it does not run")?;
+        drop(running.stop);
+        assert!(running.server.await?, "the server ended well");
+        running.node.shutdown().await;
+        Ok(())
+    }
+
+    async fn restart(&mut self, position: usize) -> TestResult {
+        let listener = TcpListener::bind(self.addresses[position]).await?;
+        self.run(position, listener).await
+    }
+
+    fn group(&self, position: usize) -> Option<&Group> {
+        self.nodes[position].as_ref()?.node.group(GROUP)
+    }
+
+    /// The node that leads the group.
+    async fn leader(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            for position in 0..3 {
+                let Some(group) = self.group(position) else { continue };
+                if matches!(*group.leadership().borrow(), Leadership::Leading { .. }) {
+                    return Ok(position);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err("nobody leads".into())
+    }
+
+    /// Creates the device, asking whoever leads, until somebody says that it is there.
+    async fn create(&self, device_id: &str, filler_bytes: usize) -> TestResult {
+        let command = create(device_id, filler_bytes);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let leader = self.leader().await?;
+            let Some(group) = self.group(leader) else { continue };
+            match group.propose(command.clone()).await {
+                Ok(result) if is_created(&result) => return Ok(()),
+                Ok(other) => return Err(format!("{other:?}").into()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        Err("not created in time".into())
+    }
+
+    async fn finish(mut self) -> TestResult {
+        for position in 0..3 {
+            if self.nodes[position].is_some() {
+                self.stop(position).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unchanged(config: Config) -> Config {
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_when_the_leader_is_gone() -> TestResult {
+    let mut cluster = Cluster::start(unchanged).await?;
+    for n in 0..20 {
+        cluster.create(&format!("before-{n}"), 0).await?;
+    }
+    let old = cluster.leader().await?;
+    let old_fence = leading(cluster.group(old).ok_or("gone")?).await?;
+    cluster.stop(old).await?;
+    let begin = Instant::now();
+    cluster.create("after", 0).await?;
+    println!("a write succeeded {:?} after the leader was stopped", begin.elapsed());
+    let leader = cluster.leader().await?;
+    let group = cluster.group(leader).ok_or("gone")?;
+    assert!(leading(group).await? > old_fence);
+    let rows = group.read().await?;
+    for n in 0..20 {
+        assert!(has_device(&rows, &format!("before-{n}"))?, "before-{n}");
+    }
+    drop(rows);
+    cluster.restart(old).await?;
+    let returned = cluster.group(old).ok_or("gone")?;
+    eventually("the old leader has caught up", || {
+        returned.view().is_ok_and(|view| has_device(&view, "after").unwrap_or(false))
+    })
+    .await?;
+    cluster.finish().await
+}
+
+fn short_log(config: Config) -> Config {
+    Config { log_entries_max: 40, log_entries_kept: 10, ..config }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_far_behind_comes_back_by_a_snapshot() -> TestResult {
+    let mut cluster = Cluster::start(short_log).await?;
+    cluster.create("first", 0).await?;
+    let follower = (cluster.leader().await? + 1) % 3;
+    cluster.stop(follower).await?;
+    let behind = 400;
+    for n in 0..behind {
+        cluster.create(&format!("missed-{n}"), 1000).await?;
+    }
+    let leader = cluster.leader().await?;
+    let purged = {
+        let mut log = cluster.group(leader).ok_or("gone")?.inner.log.clone();
+        openraft::storage::RaftLogStorage::get_log_state(&mut log).await?.last_purged_log_id
+    };
+    assert!(purged.is_some_and(|purged| purged.index > 200), "the leader has cut its log: {purged:?}");
+    cluster.restart(follower).await?;
+    let returned = cluster.group(follower).ok_or("gone")?.clone();
+    let last = format!("missed-{}", behind - 1);
+    eventually("the follower has the newest row", || {
+        returned.view().is_ok_and(|view| has_device(&view, &last).unwrap_or(false))
+    })
+    .await?;
+    let rows = returned.view()?;
+    for n in 0..behind {
+        assert!(has_device(&rows, &format!("missed-{n}"))?, "missed-{n}");
+    }
+    let mut log = returned.inner.log.clone();
+    let state = openraft::storage::RaftLogStorage::get_log_state(&mut log).await?;
+    assert!(state.last_purged_log_id >= purged, "it came by a snapshot: {state:?}");
+    cluster.create("again", 0).await?;
+    eventually("the follower follows", || {
+        returned.view().is_ok_and(|view| has_device(&view, "again").unwrap_or(false))
+    })
+    .await?;
+    drop((rows, returned, log));
+    // What it received survives its next restart, when it may have to lead.
+    cluster.stop(follower).await?;
+    cluster.restart(follower).await?;
+    let view = cluster.group(follower).ok_or("gone")?.view()?;
+    assert!(has_device(&view, "missed-0")?);
+    drop(view);
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_refuses_and_steps_down() -> TestResult {
+    let mut cluster = Cluster::start(unchanged).await?;
+    cluster.create("first", 0).await?;
+    let leader = cluster.leader().await?;
+    cluster.stop((leader + 1) % 3).await?;
+    cluster.create("two are a majority", 0).await.err();
+    cluster.create("two", 0).await?;
+    cluster.stop((leader + 2) % 3).await?;
+    let alone = cluster.group(leader).ok_or("gone")?.clone();
+    let begin = Instant::now();
+    let read = alone.read().await;
+    assert!(matches!(read, Err(Refusal::NotLeader { .. })), "{:?}", read.map(|_| ()));
+    let mut leadership = alone.leadership();
+    let down = leadership.wait_for(|known| matches!(known, Leadership::Following { .. }));
+    tokio::time::timeout(PATIENCE, down).await??;
+    println!("stepped down after {:?}", begin.elapsed());
+    let refused = alone.propose(create("alone", 0)).await;
+    assert!(matches!(refused, Err(Refusal::NotLeader { .. })), "{refused:?}");
+    drop(alone);
+    cluster.restart((leader + 1) % 3).await?;
+    cluster.create("again", 0).await?;
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_see_every_write_acknowledged_before_them() -> TestResult {
+    let cluster = Cluster::start(unchanged).await?;
+    let leader = cluster.leader().await?;
+    let group = cluster.group(leader).ok_or("gone")?.clone();
+    let readers = (0..32).map(|n| {
+        let group = group.clone();
+        async move {
+            for round in 0..10 {
+                let device_id = format!("{n}-{round}");
+                assert!(is_created(&group.propose(create(&device_id, 0)).await?));
+                assert!(has_device(&group.read().await?, &device_id)?, "{device_id}");
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        }
+    });
+    futures::future::try_join_all(readers).await?;
+    let follower = cluster.group((leader + 1) % 3).ok_or("gone")?;
+    let refused = follower.read().await;
+    assert!(matches!(refused, Err(Refusal::NotLeader { leader: Some(id) }) if id == leader as u64 + 1));
+    drop((group, refused));
+    cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_clock_jumped_proposes_nothing_until_it_is_right_again() -> TestResult {
+    const HOUR: i64 = 3_600_000_000;
+    let cluster = Cluster::start(unchanged).await?;
+    cluster.create("before", 0).await?;
+    let group = cluster.group(cluster.leader().await?).ok_or("gone")?;
+    let clock_error = &group.inner.clock.clocks.error_microseconds;
+    clock_error.store(HOUR, Ordering::Relaxed);
+    assert_eq!(group.propose(create("at once", 0)).await, Err(Refusal::ClockSkew));
+    // Several heartbeats: clocks have been compared again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(group.propose(create("later", 0)).await, Err(Refusal::ClockSkew));
+    assert!(has_device(&group.read().await?, "before")?, "reads go on");
+
+    clock_error.store(0, Ordering::Relaxed);
+    cluster.create("after", 0).await?;
+    let time = state::entry_time(&group.view()?)?;
+    assert!((group.inner.clock.clocks.now() - time).abs() < HOUR / 2, "no entry got the wrong time");
+    cluster.finish().await
+}

@@ -1,0 +1,146 @@
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use model::GroupId;
+use openraft::Snapshot;
+use proto::raft::v1::{self, raft_server, snapshot_chunk::Part};
+use tokio::{fs::File, io::AsyncWriteExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Clocks, Raft, SnapshotMeta, convert, network::MESSAGE_BYTES_MAX};
+use crate::store::{DiskReserve, ReceivedFiles, SnapshotData};
+
+/// Answers the other nodes, for all groups of this one.
+#[derive(Clone)]
+pub struct RaftService {
+    groups: Arc<OnceLock<HashMap<GroupId, Raft>>>,
+    clocks: Arc<Clocks>,
+    disk: Arc<DiskReserve>,
+    scratch: PathBuf,
+}
+
+impl RaftService {
+    /// Serves no group yet; received snapshots are kept in `scratch` until they are installed.
+    pub fn new(clocks: Arc<Clocks>, disk: Arc<DiskReserve>, scratch: PathBuf) -> Self {
+        Self { groups: Arc::new(OnceLock::new()), clocks, disk, scratch }
+    }
+
+    /// Serves these groups from now on; only the first call counts.
+    pub fn serve(&self, groups: HashMap<GroupId, Raft>) {
+        let _ = self.groups.set(groups);
+    }
+
+    /// The service for a tonic server.
+    pub fn into_server(self) -> raft_server::RaftServer<Self> {
+        raft_server::RaftServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn group(&self, group: u32) -> Result<&Raft, Status> {
+        let groups = self.groups.get().ok_or_else(|| Status::unavailable("starting"))?;
+        groups.get(&GroupId(group)).ok_or_else(|| Status::not_found(format!("no group {group} here")))
+    }
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for RaftService {
+    async fn append_entries(
+        &self,
+        request: Request<v1::AppendEntriesRequest>,
+    ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
+        let request = request.into_inner();
+        let received_time = self.clocks.now();
+        let raft = self.group(request.group)?;
+        if !request.entries.is_empty() && self.disk.is_critical() {
+            return Err(Status::resource_exhausted("the disk is full"));
+        }
+        let response = raft.append_entries(convert::append_request(request)?).await.map_err(internal)?;
+        Ok(Response::new(convert::append_response_to_proto(&response, received_time)))
+    }
+
+    async fn request_vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
+        let request = request.into_inner();
+        let raft = self.group(request.group)?;
+        let response = raft.vote(convert::vote_request(request)?).await.map_err(internal)?;
+        Ok(Response::new(convert::vote_response_to_proto(&response)))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<v1::SnapshotChunk>>,
+    ) -> Result<Response<v1::SnapshotResponse>, Status> {
+        let mut chunks = request.into_inner();
+        let header = match chunks.message().await?.and_then(|chunk| chunk.part) {
+            Some(Part::Header(header)) => header,
+            _ => return Err(Status::invalid_argument("a snapshot begins with its header")),
+        };
+        let raft = self.group(header.group)?;
+        let vote = convert::vote(header.vote)?;
+        let known = raft.with_raft_state(|state| *state.vote_ref()).await.map_err(internal)?;
+        if known > vote {
+            // Spares the transfer; whoever led when it began does not lead any more.
+            return Ok(Response::new(v1::SnapshotResponse { vote: Some(convert::vote_to_proto(&known)) }));
+        }
+        let meta = SnapshotMeta {
+            last_log_id: convert::optional_log_id(header.last_log_id)?,
+            last_membership: convert::stored_membership(header.last_membership)?,
+            snapshot_id: header.snapshot_id,
+        };
+        let directory = self.scratch.join(format!("receive-{}-{}", header.group, uuid::Uuid::new_v4()));
+        let files = ReceivedFiles::create(directory).map_err(internal)?;
+        let files = receive(&mut chunks, files, &self.disk).await?;
+        if files.files().len() != header.files as usize {
+            return Err(Status::data_loss("the snapshot has fewer files than announced"));
+        }
+        let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotData::Files(files)) };
+        let response = raft.install_full_snapshot(vote, snapshot).await.map_err(internal)?;
+        Ok(Response::new(v1::SnapshotResponse { vote: Some(convert::vote_to_proto(&response.vote)) }))
+    }
+}
+
+/// Writes the files of a snapshot; every one has to be as long as announced.
+async fn receive(
+    chunks: &mut Streaming<v1::SnapshotChunk>,
+    mut files: ReceivedFiles,
+    disk: &DiskReserve,
+) -> Result<ReceivedFiles, Status> {
+    let mut current: Option<(File, u64)> = None;
+    while let Some(chunk) = chunks.message().await? {
+        match chunk.part {
+            Some(Part::File(start)) => {
+                finish(current.take()).await?;
+                let file = File::create(files.next_file()).await.map_err(internal)?;
+                current = Some((file, start.length_bytes));
+            }
+            Some(Part::Data(data)) => {
+                if disk.is_critical() {
+                    return Err(Status::resource_exhausted("the disk is full"));
+                }
+                let (file, missing) = current.as_mut().ok_or_else(|| Status::invalid_argument("bytes of no file"))?;
+                let too_long = || Status::invalid_argument("a file is longer than announced");
+                *missing = missing.checked_sub(data.len() as u64).ok_or_else(too_long)?;
+                file.write_all(&data).await.map_err(internal)?;
+            }
+            Some(Part::Header(_)) | None => return Err(Status::invalid_argument("not a part of a snapshot")),
+        }
+    }
+    finish(current).await?;
+    Ok(files)
+}
+
+async fn finish(file: Option<(File, u64)>) -> Result<(), Status> {
+    let Some((mut file, missing)) = file else { return Ok(()) };
+    if missing > 0 {
+        return Err(Status::data_loss("a file is shorter than announced"));
+    }
+    file.flush().await.map_err(internal)?;
+    file.sync_all().await.map_err(internal)
+}
+
+fn internal(error: impl std::fmt::Display) -> Status {
+    Status::internal(error.to_string())
+}

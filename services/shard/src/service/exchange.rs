@@ -1,0 +1,165 @@
+//! Commands and reads of one gateway: many in flight, answered in any order, batched into frames.
+
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use model::{DeviceId, GroupId, group_of};
+use proto::{
+    raft::v1::{ProposedCommand, proposed_command::Kind},
+    shard::v1::{
+        self, CommandResult, ReadResult, command::Operation, command_error::Code, command_result::Outcome,
+        read_result::Result as Answer, refusal::Reason, request, response,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{Groups, Leader};
+use crate::{group::Refusal, sessions::Sessions, state};
+
+/// Requests of one stream under way; over it the stream is not read.
+const IN_FLIGHT_MAX: usize = 4096;
+/// Responses of one frame at most.
+const FRAME_RESPONSES_MAX: usize = 512;
+
+/// Answers requests until the gateway closes the stream, an error ends it, or the node stops; then what was read is
+/// still answered. Reading never waits for writing, so the
+/// two sides cannot block each other.
+pub async fn serve(
+    groups: &Groups,
+    mut requests: Streaming<v1::Requests>,
+    frames: mpsc::Sender<Result<v1::Responses, Status>>,
+    stopping: CancellationToken,
+) {
+    let mut in_flight = FuturesUnordered::new();
+    let mut answered: Vec<v1::Response> = Vec::new();
+    while !stopping.is_cancelled() || !in_flight.is_empty() || !answered.is_empty() {
+        let may_read = !stopping.is_cancelled() && in_flight.len() < IN_FLIGHT_MAX;
+        tokio::select! {
+            () = stopping.cancelled(), if !stopping.is_cancelled() => {}
+            message = requests.message(), if may_read => match message {
+                Ok(Some(frame)) => in_flight.extend(frame.requests.into_iter().map(|it| answer(groups, it))),
+                Ok(None) | Err(_) => return,
+            },
+            Some(response) = in_flight.next(), if answered.len() < FRAME_RESPONSES_MAX => {
+                answered.push(response);
+                // One synced batch answers many at once.
+                while answered.len() < FRAME_RESPONSES_MAX
+                    && let Some(Some(response)) = in_flight.next().now_or_never()
+                {
+                    answered.push(response);
+                }
+            }
+            permit = frames.reserve(), if !answered.is_empty() => match permit {
+                Ok(permit) => permit.send(Ok(v1::Responses { responses: std::mem::take(&mut answered) })),
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+async fn answer(groups: &Groups, request: v1::Request) -> v1::Response {
+    let body = match groups.get(request.group) {
+        None => response::Body::Refusal(refusal(Reason::UnknownGroup, None)),
+        Some(leader) => {
+            let body = match request.body {
+                Some(request::Body::Command(command)) => {
+                    command_result(groups, leader, command).await.map(response::Body::Command)
+                }
+                Some(request::Body::Read(read)) => read_result(leader, read).await.map(response::Body::Read),
+                None => Ok(response::Body::Command(refused(Code::Invalid, "a request of a newer version"))),
+            };
+            body.unwrap_or_else(|error| response::Body::Refusal(super::refusal_message(error)))
+        }
+    };
+    v1::Response { request_id: request.request_id, body: Some(body) }
+}
+
+async fn command_result(groups: &Groups, leader: &Leader, command: v1::Command) -> Result<CommandResult, Refusal> {
+    let Some(operation) = &command.operation else {
+        return Ok(refused(Code::Invalid, "an operation of a newer version"));
+    };
+    if !belongs(operation, leader.group_id, groups.device_groups()) {
+        return Ok(refused(Code::Invalid, "the command belongs to another group"));
+    }
+    if is_of_session(operation) {
+        if let Some(result) = refuse_replaced(leader, operation)? {
+            return Ok(result);
+        }
+        if state::changes_nothing(&leader.group.read().await?, operation)? {
+            return Ok(CommandResult { outcome: Some(Outcome::Done(v1::Empty {})) });
+        }
+    }
+    let mut result = leader.group.propose(ProposedCommand { kind: Some(Kind::Client(command)) }).await?;
+    leader.with_sessions(|sessions| match &mut result.outcome {
+        Some(Outcome::Device(device)) => sessions.overlay_device(device),
+        Some(Outcome::Module(module)) => sessions.overlay_module(module),
+        _ => {}
+    });
+    Ok(result)
+}
+
+/// Whether the group is the one that holds what the operation is about. A gateway with another number of groups must
+/// not write anything.
+fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
+    let principal = |principal: &Option<v1::Principal>| principal.as_ref().map(|it| it.device_id.clone());
+    let device_id = match operation {
+        Operation::InitializeHub(_) | Operation::PutPolicies(_) => return group == GroupId::HUB,
+        Operation::PutDevice(command) => command.identity.as_ref().map(|it| it.device_id.clone()),
+        Operation::DeleteDevice(command) => Some(command.device_id.clone()),
+        Operation::PutModule(command) => command.identity.as_ref().map(|it| it.device_id.clone()),
+        Operation::DeleteModule(command) => Some(command.device_id.clone()),
+        Operation::Subscribe(command) => principal(&command.principal),
+        Operation::Unsubscribe(command) => principal(&command.principal),
+        Operation::ClearSession(command) => principal(&command.principal),
+    };
+    let device_id = device_id.and_then(|device_id| device_id.parse::<DeviceId>().ok());
+    device_id.is_some_and(|device_id| group_of(&device_id, device_groups) == group)
+}
+
+fn is_of_session(operation: &Operation) -> bool {
+    matches!(operation, Operation::Subscribe(_) | Operation::Unsubscribe(_) | Operation::ClearSession(_))
+}
+
+/// A connection that is not the principal's newest changes its session no more.
+fn refuse_replaced(leader: &Leader, operation: &Operation) -> Result<Option<CommandResult>, Refusal> {
+    let (principal, connection_id) = match operation {
+        Operation::Subscribe(command) => (&command.principal, command.connection_id),
+        Operation::Unsubscribe(command) => (&command.principal, command.connection_id),
+        _ => return Ok(None),
+    };
+    let (Some(Ok(principal)), Some(connection_id)) = (principal.as_ref().map(TryFrom::try_from), connection_id) else {
+        return Ok(Some(refused(Code::Invalid, "a session without principal or connection")));
+    };
+    let replaced = leader.is_replaced(&principal, connection_id.into()).ok_or_else(|| leader.not_leader())?;
+    Ok(replaced.then(|| refused(Code::ConnectionReplaced, "")))
+}
+
+async fn read_result(leader: &Leader, read: v1::Read) -> Result<ReadResult, Refusal> {
+    let Some(query) = read.query else { return Ok(ReadResult { result: Some(Answer::NotFound(v1::Empty {})) }) };
+    let mut result = state::read(&leader.group.read().await?, &query)?;
+    if let Some(answer) = &mut result.result {
+        leader.with_sessions(|sessions| overlay(sessions, answer)).ok_or_else(|| leader.not_leader())?;
+    }
+    Ok(result)
+}
+
+/// Shows the connection states that the leader knows.
+fn overlay(sessions: &Sessions, answer: &mut Answer) {
+    match answer {
+        Answer::Device(device) => sessions.overlay_device(device),
+        Answer::Module(module) => sessions.overlay_module(module),
+        Answer::Devices(devices) => devices.devices.iter_mut().for_each(|device| sessions.overlay_device(device)),
+        Answer::Modules(modules) => modules.modules.iter_mut().for_each(|module| sessions.overlay_module(module)),
+        Answer::Statistics(statistics) => statistics.connected_device_count = sessions.connected_device_count(),
+        Answer::NotFound(_) | Answer::Credentials(_) | Answer::Settings(_) => {}
+    }
+}
+
+fn refused(code: Code, detail: &str) -> CommandResult {
+    let error = v1::CommandError { code: code as i32, detail: detail.into() };
+    CommandResult { outcome: Some(Outcome::Error(error)) }
+}
+
+fn refusal(reason: Reason, leader_node_id: Option<u64>) -> v1::Refusal {
+    v1::Refusal { reason: reason as i32, leader_node_id, detail: String::new() }
+}

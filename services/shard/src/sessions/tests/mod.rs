@@ -1,0 +1,192 @@
+//! Transcripts: what happens to the sessions of leadership 5, line by line, and what must come of it.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use model::{ConnectionId, Principal, Timestamp};
+use proto::{
+    raft::v1::PresenceRow,
+    shard::v1::{self, detached::Reason, shard_frame::Body},
+};
+
+use super::{LinkId, Now, Push, Sessions, entry::Session};
+use crate::state::StoredPresence;
+
+type Failure = Box<dyn std::error::Error>;
+
+struct Stage {
+    sessions: Sessions,
+    began: Instant,
+    /// Milliseconds since.
+    passed: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let began = Instant::now();
+        let now = Now { instant: began, time: Timestamp::from_unix_milliseconds(0) };
+        Self { sessions: Sessions::new(5, now), began, passed: 0 }
+    }
+
+    fn now(&self) -> Now {
+        let instant = self.began + Duration::from_millis(self.passed);
+        Now { instant, time: Timestamp::from_unix_milliseconds(self.passed as i64) }
+    }
+
+    /// Plays one line and says what came of it.
+    fn play(&mut self, line: &str) -> Result<String, Failure> {
+        let now = self.now();
+        let words: Vec<_> = line.split_whitespace().collect();
+        let mut said = match words.as_slice() {
+            ["expect", id] => {
+                let presence = v1::Presence { connected: true, ..v1::Presence::default() };
+                self.sessions.expect(vec![StoredPresence { principal: principal(id)?, presence }]);
+                vec![]
+            }
+            ["attach", link, id] => self.attach(link, id, None)?,
+            ["attach", link, id, "as", previous] => self.attach(link, id, Some(connection(previous)?))?,
+            ["detach", id, which] => {
+                self.sessions.detach(&principal(id)?, connection(which)?, now);
+                vec![]
+            }
+            ["close", link] => {
+                self.sessions.close(LinkId(link.parse()?), now);
+                vec![]
+            }
+            ["wait", milliseconds] => {
+                self.passed += milliseconds.parse::<u64>()?;
+                self.sessions.handle_timeout(self.now());
+                vec![]
+            }
+            ["active", id] => {
+                self.sessions.active(&principal(id)?, now);
+                vec![]
+            }
+            ["change", id] => {
+                let id = principal(id)?;
+                for one in if id.module_id.is_none() { self.sessions.of_device(&id.device_id) } else { vec![id] } {
+                    self.sessions.identity_changed(&one, v1::Credentials::default());
+                }
+                vec![]
+            }
+            ["delete", id] => {
+                let id = principal(id)?;
+                match id.module_id {
+                    None => self.sessions.device_deleted(&id.device_id),
+                    Some(_) => self.sessions.deleted(&id),
+                }
+                vec![]
+            }
+            ["state", id] => vec![state(self.sessions.presence(&principal(id)?))],
+            ["replaced", id, which] => {
+                vec![self.sessions.is_replaced(&principal(id)?, connection(which)?).to_string()]
+            }
+            ["count"] => vec![self.sessions.connected_device_count().to_string()],
+            ["write"] => self.write(true),
+            ["write", "fails"] => self.write(false),
+            _ => return Err(format!("no such line: {line}").into()),
+        };
+        said.extend(self.sessions.take_pushes().iter().map(told));
+        Ok(said.join(", "))
+    }
+
+    fn attach(&mut self, link: &str, id: &str, previous: Option<ConnectionId>) -> Result<Vec<String>, Failure> {
+        let answer = self.sessions.attach(LinkId(link.parse()?), &principal(id)?, previous, self.now());
+        Ok(vec![answer.map_or("refused".into(), |it| format!("{}.{}", it.leadership, it.counter))])
+    }
+
+    fn write(&mut self, works: bool) -> Vec<String> {
+        let rows = self.sessions.take_unwritten(100);
+        match works {
+            true => self.sessions.written(&rows),
+            false => self.sessions.not_written(&rows),
+        }
+        rows.iter().map(written).collect()
+    }
+}
+
+fn principal(id: &str) -> Result<Principal, Failure> {
+    Ok(match id.split_once('/') {
+        None => Principal::device(id.parse()?),
+        Some((device_id, module_id)) => Principal::module(device_id.parse()?, module_id.parse()?),
+    })
+}
+
+fn connection(text: &str) -> Result<ConnectionId, Failure> {
+    let (leadership, counter) = text.split_once('.').ok_or("a connection is LEADERSHIP.COUNTER")?;
+    Ok(ConnectionId { leadership: leadership.parse()?, counter: counter.parse()? })
+}
+
+fn name(principal: Option<&v1::Principal>) -> String {
+    principal.map_or("nobody".into(), |it| match &it.module_id {
+        None => it.device_id.clone(),
+        Some(module_id) => format!("{}/{module_id}", it.device_id),
+    })
+}
+
+fn told(push: &Push) -> String {
+    let (who, which, what) = match &push.body {
+        Body::Detached(detached) => {
+            let what = if detached.reason() == Reason::Deleted { "deleted" } else { "replaced" };
+            (name(detached.principal.as_ref()), detached.connection_id, what)
+        }
+        Body::IdentityChanged(changed) => (name(changed.principal.as_ref()), changed.connection_id, "changed"),
+        _ => (String::new(), None, "something else"),
+    };
+    let which = which.unwrap_or_default();
+    format!("{} hears {who} {}.{} {what}", push.link.0, which.leadership, which.counter)
+}
+
+fn state(presence: Option<v1::Presence>) -> String {
+    let Some(presence) = presence else { return "unknown".into() };
+    let word = if presence.connected { "connected" } else { "disconnected" };
+    let milliseconds = |microseconds: i64| microseconds / 1000;
+    let since = milliseconds(presence.connection_state_updated_time);
+    format!("{word} since {since} active {}", milliseconds(presence.last_activity_time))
+}
+
+fn written(row: &PresenceRow) -> String {
+    format!("{} {}", name(row.principal.as_ref()), state(row.presence))
+}
+
+/// `line => what comes of it`; `#` begins a comment, an empty line a new stage.
+fn check(transcript: &str) -> Result<(), Failure> {
+    let mut stage = Stage::new();
+    for (number, line) in transcript.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            if transcript.lines().nth(number).is_some_and(|whole| whole.trim().is_empty()) {
+                stage = Stage::new();
+            }
+            continue;
+        }
+        let (action, expected) = line.split_once("=>").unwrap_or((line, ""));
+        let said = stage.play(action)?;
+        if said != expected.trim() {
+            return Err(format!("line {}: {action}=> {said}", number + 1).into());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn transcripts() -> Result<(), Failure> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sessions/tests/transcripts");
+    let mut checked = 0;
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        check(&std::fs::read_to_string(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        checked += 1;
+    }
+    assert!(checked >= 4, "only {checked} transcripts were found");
+    Ok(())
+}
+
+#[test]
+fn an_idle_device_costs_little() {
+    // The entry of the tree with its slack, and the text of the id.
+    let bytes = 2 * (size_of::<Principal>() + size_of::<Session>()) + 64;
+    assert!(bytes <= 512, "{bytes}");
+}

@@ -1,0 +1,19 @@
+//! What an applied entry means to the outside.
+
+use model::{DeviceId, Principal};
+use proto::shard::v1;
+
+/// A change that live sessions or watchers must hear of. Performed by the leader only, in the order of entries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The stored identity of a device or module was replaced: sessions that depend on it are checked again.
+    IdentityChanged(Principal),
+    /// The device is gone, with its modules.
+    DeviceDeleted(DeviceId),
+    /// One module is gone.
+    ModuleDeleted(Principal),
+    /// The hub's settings are these now.
+    SettingsChanged(v1::HubSettings),
+    /// The leadership whose fence is that log index has begun.
+    LeadershipStarted { node_id: u64, fence: u64 },
+}

@@ -1,0 +1,271 @@
+//! Every key of a group's state. On disk for ever: a table's number never gets another meaning.
+//!
+//! A key is the table's number and then the name of the row in it:
+//!
+//! | table | row | value |
+//! |---|---|---|
+//! | 0x00 | | belongs to the store (last applied entry, membership) |
+//! | 0x01 | | time of the newest entry, 8 bytes big-endian |
+//! | 0x02 | | the newest etag given, 8 bytes big-endian |
+//! | 0x03 | | `Statistics` |
+//! | 0x04 | | `HubSettings` (hub group only) |
+//! | 0x10 | device id | `DeviceIdentity` |
+//! | 0x11 | device id, 0x00, module id | `ModuleIdentity` |
+//! | 0x12 | device id, 0x00, module id (empty: the device itself) | `StoredSession` |
+//! | 0x13 | device id, 0x00, module id (empty: the device itself) | `Presence` |
+//! | 0x20 | incarnation (8 bytes big-endian) | `StoredClient` |
+//! | 0x21 | incarnation, sequence (8 bytes big-endian each) | `CommandResult` |
+//!
+//! Ids contain no 0x00, so all rows of one device are one range of each table.
+
+use model::{DeviceId, ModuleId, Principal};
+
+const TIME: u8 = 0x01;
+const ETAG: u8 = 0x02;
+const STATISTICS: u8 = 0x03;
+const SETTINGS: u8 = 0x04;
+const DEVICE: u8 = 0x10;
+const MODULE: u8 = 0x11;
+const SESSION: u8 = 0x12;
+const PRESENCE: u8 = 0x13;
+const CLIENT: u8 = 0x20;
+const RESULT: u8 = 0x21;
+
+/// Ends a device id; the byte after it ends the range of a device's rows.
+const SEPARATOR: u8 = 0x00;
+const AFTER_SEPARATOR: u8 = 0x01;
+
+/// A row of a group's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    Time,
+    ETag,
+    Statistics,
+    Settings,
+    Device(DeviceId),
+    Module(DeviceId, ModuleId),
+    Session(Principal),
+    Presence(Principal),
+    Client { incarnation: u64 },
+    Result { incarnation: u64, sequence: u64 },
+}
+
+impl Key {
+    /// Reads a key; `None` when it is not one of this table.
+    pub fn decode(key: &[u8]) -> Option<Self> {
+        let (table, row) = key.split_first()?;
+        Some(match *table {
+            TIME if row.is_empty() => Self::Time,
+            ETAG if row.is_empty() => Self::ETag,
+            STATISTICS if row.is_empty() => Self::Statistics,
+            SETTINGS if row.is_empty() => Self::Settings,
+            DEVICE => Self::Device(std::str::from_utf8(row).ok()?.parse().ok()?),
+            MODULE => {
+                let principal = decode_principal(row)?;
+                Self::Module(principal.device_id, principal.module_id?)
+            }
+            SESSION => Self::Session(decode_principal(row)?),
+            PRESENCE => Self::Presence(decode_principal(row)?),
+            CLIENT => Self::Client { incarnation: u64::from_be_bytes(row.try_into().ok()?) },
+            RESULT => {
+                let (incarnation, sequence) = row.split_at_checked(8)?;
+                let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+                Self::Result { incarnation: number(incarnation)?, sequence: number(sequence)? }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn decode_principal(row: &[u8]) -> Option<Principal> {
+    let mut ids = std::str::from_utf8(row).ok()?.split(char::from(SEPARATOR));
+    let device_id = ids.next()?.parse().ok()?;
+    let module_id = ids.next()?;
+    let module_id = if module_id.is_empty() { None } else { Some(module_id.parse().ok()?) };
+    ids.next().is_none().then_some(Principal { device_id, module_id })
+}
+
+/// Keys from `from` (inclusive) to `to` (exclusive).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub from: Vec<u8>,
+    pub to: Vec<u8>,
+}
+
+/// Time of the newest entry.
+pub const fn time() -> [u8; 1] {
+    [TIME]
+}
+
+/// The newest etag given.
+pub const fn etag() -> [u8; 1] {
+    [ETAG]
+}
+
+/// Counters of the group.
+pub const fn statistics() -> [u8; 1] {
+    [STATISTICS]
+}
+
+/// The hub's settings.
+pub const fn settings() -> [u8; 1] {
+    [SETTINGS]
+}
+
+/// A device's identity.
+pub fn device(device_id: &DeviceId) -> Vec<u8> {
+    joined(DEVICE, &[device_id.as_str().as_bytes()])
+}
+
+/// The identities behind that device id in the order of their bytes; from the first one without it.
+pub fn devices_after(device_id: Option<&DeviceId>) -> Range {
+    let from = match device_id {
+        None => vec![DEVICE],
+        Some(device_id) => joined(DEVICE, &[device_id.as_str().as_bytes(), &[SEPARATOR]]),
+    };
+    Range { from, to: vec![DEVICE + 1] }
+}
+
+/// A module's identity.
+pub fn module(device_id: &DeviceId, module_id: &ModuleId) -> Vec<u8> {
+    joined(MODULE, &[device_id.as_str().as_bytes(), &[SEPARATOR], module_id.as_str().as_bytes()])
+}
+
+/// The identities of the device's modules.
+pub fn modules_of(device_id: &DeviceId) -> Range {
+    range_of_device(MODULE, device_id)
+}
+
+/// The stored MQTT session of the principal.
+pub fn session(principal: &Principal) -> Vec<u8> {
+    of_principal(SESSION, principal)
+}
+
+/// The stored sessions of the device and its modules.
+pub fn sessions_of(device_id: &DeviceId) -> Range {
+    range_of_device(SESSION, device_id)
+}
+
+/// The connection state of the principal as it was last written.
+pub fn presence(principal: &Principal) -> Vec<u8> {
+    of_principal(PRESENCE, principal)
+}
+
+/// The written connection states of the device and its modules.
+pub fn presences_of(device_id: &DeviceId) -> Range {
+    range_of_device(PRESENCE, device_id)
+}
+
+/// All written connection states.
+pub fn presences() -> Range {
+    Range { from: vec![PRESENCE], to: vec![PRESENCE + 1] }
+}
+
+/// What is remembered of a client.
+pub fn client(incarnation: u64) -> Vec<u8> {
+    joined(CLIENT, &[&incarnation.to_be_bytes()])
+}
+
+/// All clients.
+pub fn clients() -> Range {
+    Range { from: vec![CLIENT], to: vec![CLIENT + 1] }
+}
+
+/// The remembered result of a command.
+pub fn result(incarnation: u64, sequence: u64) -> Vec<u8> {
+    joined(RESULT, &[&incarnation.to_be_bytes(), &sequence.to_be_bytes()])
+}
+
+/// All remembered results of a client.
+pub fn results_of(incarnation: u64) -> Range {
+    let from = joined(RESULT, &[&incarnation.to_be_bytes()]);
+    let to = match incarnation.checked_add(1) {
+        Some(next) => joined(RESULT, &[&next.to_be_bytes()]),
+        None => vec![RESULT + 1],
+    };
+    Range { from, to }
+}
+
+fn of_principal(table: u8, principal: &Principal) -> Vec<u8> {
+    let module_id = principal.module_id.as_ref().map_or("", ModuleId::as_str);
+    joined(table, &[principal.device_id.as_str().as_bytes(), &[SEPARATOR], module_id.as_bytes()])
+}
+
+fn range_of_device(table: u8, device_id: &DeviceId) -> Range {
+    let device_id = device_id.as_str().as_bytes();
+    Range { from: joined(table, &[device_id, &[SEPARATOR]]), to: joined(table, &[device_id, &[AFTER_SEPARATOR]]) }
+}
+
+fn joined(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn device_id() -> impl Strategy<Value = DeviceId> {
+        "[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,20}".prop_map(|id| id.parse().unwrap_or_else(|_| unreachable!()))
+    }
+
+    fn module_id() -> impl Strategy<Value = ModuleId> {
+        "[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,20}".prop_map(|id| id.parse().unwrap_or_else(|_| unreachable!()))
+    }
+
+    fn principal() -> impl Strategy<Value = Principal> {
+        (device_id(), proptest::option::of(module_id()))
+            .prop_map(|(device_id, module_id)| Principal { device_id, module_id })
+    }
+
+    fn within(key: &[u8], range: &Range) -> bool {
+        range.from.as_slice() <= key && key < range.to.as_slice()
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_read_back(p in principal(), m in module_id(), incarnation: u64, sequence: u64) {
+            let d = p.device_id.clone();
+            prop_assert_eq!(Key::decode(&time()), Some(Key::Time));
+            prop_assert_eq!(Key::decode(&etag()), Some(Key::ETag));
+            prop_assert_eq!(Key::decode(&statistics()), Some(Key::Statistics));
+            prop_assert_eq!(Key::decode(&settings()), Some(Key::Settings));
+            prop_assert_eq!(Key::decode(&device(&d)), Some(Key::Device(d.clone())));
+            prop_assert_eq!(Key::decode(&module(&d, &m)), Some(Key::Module(d, m)));
+            prop_assert_eq!(Key::decode(&session(&p)), Some(Key::Session(p.clone())));
+            prop_assert_eq!(Key::decode(&presence(&p)), Some(Key::Presence(p)));
+            prop_assert_eq!(Key::decode(&client(incarnation)), Some(Key::Client { incarnation }));
+            prop_assert_eq!(Key::decode(&result(incarnation, sequence)), Some(Key::Result { incarnation, sequence }));
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes: Vec<u8>) {
+            let _ = Key::decode(&bytes);
+        }
+
+        #[test]
+        fn ranges_hold_their_rows_and_no_others(
+            p in principal(), other in device_id(), m in module_id(), incarnation: u64, sequence: u64,
+        ) {
+            prop_assert!(within(&session(&p), &sessions_of(&p.device_id)));
+            prop_assert!(within(&presence(&p), &presences_of(&p.device_id)));
+            prop_assert!(within(&module(&p.device_id, &m), &modules_of(&p.device_id)));
+            prop_assert_eq!(within(&session(&p), &sessions_of(&other)), p.device_id == other);
+            prop_assert_eq!(within(&module(&other, &m), &modules_of(&p.device_id)), p.device_id == other);
+            prop_assert!(within(&result(incarnation, sequence), &results_of(incarnation)));
+            prop_assert!(!within(&result(incarnation.wrapping_add(1), sequence), &results_of(incarnation)));
+            prop_assert!(within(&client(incarnation), &clients()));
+            prop_assert!(within(&presence(&p), &presences()) && !within(&session(&p), &presences()));
+        }
+
+        #[test]
+        fn devices_are_listed_behind_an_id_in_byte_order(a in device_id(), b in device_id()) {
+            prop_assert!(within(&device(&a), &devices_after(None)));
+            prop_assert_eq!(within(&device(&b), &devices_after(Some(&a))), b.as_str() > a.as_str());
+        }
+    }
+}

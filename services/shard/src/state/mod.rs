@@ -1,0 +1,34 @@
+//! The state of one group and what changes it: deterministic, no clock, no randomness, no configuration.
+//!
+//! ```text
+//!   Proposal (commands + time) --apply--> rows in one batch, a result for each command, effects
+//!   Read                       --read---> ReadResult
+//! ```
+//!
+//! Every replica applies the same proposals to the same rows and gets the same rows. Effects say what changed for
+//! others; only the leader performs them, and they die with it (design "Pushes are level-triggered").
+
+mod apply;
+mod commands;
+mod edge;
+mod effect;
+pub mod keys;
+mod presence;
+mod read;
+mod registry;
+mod rows;
+mod session;
+mod settings;
+mod statistics;
+
+pub use apply::{Applied, apply};
+pub use commands::{expired_clients, is_expired};
+pub use effect::Effect;
+pub use presence::{StoredPresence, connected_after};
+pub use read::{credentials, read, subscriptions};
+pub use rows::entry_time;
+pub use session::changes_nothing;
+pub use settings::settings;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Integration tests: a real hub judged from outside, one module for each promise.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
+
+mod architecture;
+mod bounds;
+mod cluster;
+mod connect;
+mod disk_full;
+mod drain;
+mod durability;
+mod keep_alive;
+mod live_credentials;
+mod permissions;
+mod persistent_session;
+mod properties;
+mod raw_client;
+mod registry;
+mod syscalls;
+mod take_over;
+mod telemetry;
+mod telemetry_https;
+mod will;

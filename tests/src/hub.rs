@@ -1,0 +1,422 @@
+//! A real hub: `ironhub all` as a child process.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use model::SymmetricKey;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    device::{Device, token},
+    https::{Https, Response},
+    mqtt_client::{Mqtt, Received},
+    patience::{PATIENCE, eventually},
+    tls::{self, TlsStream},
+};
+
+pub const API_VERSION: &str = "2021-04-12";
+
+/// How a hub is started.
+#[derive(Clone, Debug, Default)]
+pub struct HubOptions {
+    /// Configuration file, TOML.
+    pub config: String,
+    /// More flags of `ironhub all`; later ones win over the harness's.
+    pub arguments: Vec<String>,
+    /// A program and its arguments to run the hub under, such as strace.
+    pub wrapper: Vec<String>,
+}
+
+/// A running hub. It is killed when this value goes.
+pub struct Hub {
+    child: Child,
+    folder: Folder,
+    options: HubOptions,
+    pub address: IpAddr,
+    pub mqtt: SocketAddr,
+    pub https: SocketAddr,
+    pub admin: SocketAddr,
+    pub host_name: String,
+    pub authority: PathBuf,
+    /// The whole `hub.json`.
+    pub json: Value,
+}
+
+/// Where a hub keeps its data.
+enum Folder {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Given(path) => path,
+        }
+    }
+}
+
+impl Hub {
+    /// A hub that tests which change nothing but their own devices may share: while one of them runs, it runs.
+    pub async fn shared() -> anyhow::Result<Arc<Self>> {
+        static SHARED: tokio::sync::Mutex<Weak<Hub>> = tokio::sync::Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(hub) = shared.upgrade() {
+            return Ok(hub);
+        }
+        let hub = Arc::new(Self::start().await?);
+        *shared = Arc::downgrade(&hub);
+        Ok(hub)
+    }
+
+    /// A new hub with the default settings.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(HubOptions::default()).await
+    }
+
+    /// A new hub.
+    pub async fn start_with(options: HubOptions) -> anyhow::Result<Self> {
+        Self::start_in(Folder::Own(tempfile::tempdir()?), options).await
+    }
+
+    /// A hub on a folder that exists already, or will.
+    pub async fn start_on(folder: &Path, options: HubOptions) -> anyhow::Result<Self> {
+        Self::start_in(Folder::Given(folder.to_owned()), options).await
+    }
+
+    async fn start_in(folder: Folder, options: HubOptions) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder.path())?;
+        // It says which ports were taken; the one of an earlier run is of no use.
+        let _ = fs::remove_file(folder.path().join("data/hub.json"));
+        let mut child = command(folder.path(), &options)?.spawn().context("cannot start the hub")?;
+        match wait_until_ready(&mut child, folder.path()).await {
+            Ok(json) => Self::connectable(child, folder, options, json),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.context(format!("the hub's log:\n{}", read_log(folder.path()))))
+            }
+        }
+    }
+
+    fn connectable(child: Child, folder: Folder, options: HubOptions, json: Value) -> anyhow::Result<Self> {
+        let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} in {json}"));
+        let port = |name: &str| {
+            let port = json.pointer(&format!("/ports/{name}")).and_then(Value::as_u64);
+            port.and_then(|port| u16::try_from(port).ok()).with_context(|| format!("port {name} in {json}"))
+        };
+        let address: IpAddr = text("/address")?.parse()?;
+        Ok(Self {
+            address,
+            mqtt: (address, port("mqtt")?).into(),
+            https: (address, port("https")?).into(),
+            admin: (address, port("admin")?).into(),
+            host_name: text("/hostName")?.to_owned(),
+            authority: text("/certificateAuthorityFile")?.into(),
+            child,
+            folder,
+            options,
+            json,
+        })
+    }
+
+    /// The process: the hub, or what it runs under.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder given with `--data-dir`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Everything that the hub printed.
+    pub fn log(&self) -> String {
+        read_log(self.folder.path())
+    }
+
+    /// Kills it without warning and starts it again on the same data.
+    pub async fn kill_and_restart(mut self) -> anyhow::Result<Self> {
+        self.kill()?;
+        self.restart().await
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, when it has ended, with the same data and options.
+    pub async fn restart(mut self) -> anyhow::Result<Self> {
+        anyhow::ensure!(self.child.try_wait()?.is_some(), "it still runs");
+        let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
+        let options = std::mem::take(&mut self.options);
+        drop(self);
+        Self::start_in(folder, options).await
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        anyhow::ensure!(status.success(), "cannot send SIGTERM");
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("the hub does not end");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Name and key of a built-in policy.
+    pub fn policy(&self, name: &str) -> anyhow::Result<(String, SymmetricKey)> {
+        let text = self.json.pointer(&format!("/connectionStrings/{name}")).and_then(Value::as_str).context("no such policy")?;
+        let parsed: auth::ConnectionString = text.parse()?;
+        let name = parsed.shared_access_key_name.context("no policy name")?;
+        Ok((name, parsed.shared_access_key.context("no key")?))
+    }
+
+    /// A token of a built-in policy for the whole hub.
+    pub fn policy_token(&self, name: &str) -> anyhow::Result<String> {
+        let (name, key) = self.policy(name)?;
+        Ok(token(&self.host_name, &key, Some(&name)))
+    }
+
+    /// A TLS connection to the MQTT port.
+    pub async fn mqtt_stream(&self) -> anyhow::Result<TlsStream> {
+        tls::connect(self.mqtt, &self.host_name, &self.authority).await
+    }
+
+    /// An MQTT connection on which nothing was said yet.
+    pub async fn mqtt(&self) -> anyhow::Result<Mqtt> {
+        Ok(Mqtt::new(self.mqtt_stream().await?))
+    }
+
+    /// An MQTT connection of that device, accepted.
+    pub async fn connect(&self, device: &Device) -> anyhow::Result<Mqtt> {
+        self.connect_as(&device.connect()).await
+    }
+
+    /// An MQTT connection, accepted.
+    pub async fn connect_as(&self, connect: &mqtt::Connect) -> anyhow::Result<Mqtt> {
+        let mut client = self.mqtt().await?;
+        match client.connect(connect).await? {
+            Received::ConnAck { code: 0, .. } => Ok(client),
+            other => bail!("the hub answered CONNECT with {other:?}"),
+        }
+    }
+
+    /// What the hub answers to a CONNECT: its code.
+    pub async fn connect_code(&self, connect: &mqtt::Connect) -> anyhow::Result<u8> {
+        let mut client = self.mqtt().await?;
+        match client.connect(connect).await? {
+            Received::ConnAck { code: 0, .. } => Ok(0),
+            Received::ConnAck { code, .. } => client.expect_closed().await.map(|()| code),
+            other => bail!("the hub answered CONNECT with {other:?}"),
+        }
+    }
+
+    /// An HTTPS connection.
+    pub async fn https(&self) -> anyhow::Result<Https> {
+        Ok(Https::new(tls::connect(self.https, &self.host_name, &self.authority).await?))
+    }
+
+    /// One request with that Authorization; the API version is added to the path.
+    pub async fn call_as(
+        &self,
+        authorization: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Response> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let target = format!("{path}{separator}api-version={API_VERSION}");
+        let headers = [&[("Authorization", authorization)], headers].concat();
+        self.https().await?.request(method, &target, &headers, body).await
+    }
+
+    /// One request as the owner of the hub.
+    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> anyhow::Result<Response> {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.call_as(&self.policy_token("iothubowner")?, method, path, headers, &body).await
+    }
+
+    /// An id that nobody else uses.
+    pub fn new_id(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        format!("device-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A new device with keys of the hub's choice.
+    pub async fn new_device(&self) -> anyhow::Result<Device> {
+        self.create_device(&self.new_id()).await
+    }
+
+    pub async fn create_device(&self, id: &str) -> anyhow::Result<Device> {
+        let identity = self.call("PUT", &format!("/devices/{id}"), &[], &json!({ "deviceId": id })).await?.expect(200)?;
+        Device::from_identity(&self.host_name, &identity.json()?)
+    }
+
+    /// A new module of the device.
+    pub async fn new_module(&self, device: &Device, module_id: &str) -> anyhow::Result<Device> {
+        let path = format!("/devices/{}/modules/{module_id}", device.device_id);
+        let identity = self.call("PUT", &path, &[], &json!({ "moduleId": module_id })).await?.expect(200)?;
+        Device::from_identity(&self.host_name, &identity.json()?)
+    }
+
+    /// Replaces the device's identity, whatever its version; keys stay unless the body has others.
+    pub async fn update_device(&self, device: &Device, change: Value) -> anyhow::Result<Response> {
+        let keys = json!({ "primaryKey": device.primary_key.as_base64(), "secondaryKey": device.secondary_key.as_base64() });
+        let mut body = json!({ "deviceId": device.device_id, "authentication": { "type": "sas", "symmetricKey": keys } });
+        if let (Some(body), Value::Object(change)) = (body.as_object_mut(), change) {
+            body.extend(change);
+        }
+        self.call("PUT", &format!("/devices/{}", device.device_id), &[("If-Match", "\"*\"")], &body).await
+    }
+
+    pub async fn delete_device(&self, device: &Device) -> anyhow::Result<Response> {
+        self.call("DELETE", &format!("/devices/{}", device.device_id), &[("If-Match", "*")], &Value::Null).await
+    }
+
+    /// All events of the device, oldest first.
+    pub async fn events(&self, device_id: &str) -> anyhow::Result<Vec<Value>> {
+        self.read_events(&format!("/ironhub/v1/events?since=earliest&device={}", percent_encode(device_id))).await
+    }
+
+    /// All events of the hub, each partition's in order.
+    pub async fn all_events(&self) -> anyhow::Result<Vec<Value>> {
+        self.read_events("/ironhub/v1/events?since=earliest").await
+    }
+
+    async fn read_events(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let response = self.call("GET", path, &[], &Value::Null).await?.expect(200)?;
+        let lines = response.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
+    }
+
+    /// Waits until the device has sent so many events; returns all of them.
+    pub async fn wait_for_events(&self, device_id: &str, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut events = Vec::new();
+        eventually("events", async || {
+            events = self.events(device_id).await?;
+            Ok(events.len() >= count)
+        })
+        .await?;
+        Ok(events)
+    }
+
+    /// What the admin listener answers: status and body.
+    pub async fn admin(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        admin(self.admin, path).await
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the hub's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The command that starts a hub in that folder on free ports.
+fn command(folder: &Path, options: &HubOptions) -> anyhow::Result<Command> {
+    let config = folder.join("config.toml");
+    fs::write(&config, &options.config)?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
+    let mut words = options.wrapper.iter().map(PathBuf::from).chain([binary()?]);
+    let mut command = Command::new(words.next().context("no program")?);
+    command.args(words).arg("all").arg("--data-dir").arg(folder.join("data")).arg("--config").arg(config);
+    if !options.arguments.iter().any(|argument| argument.ends_with("-port")) {
+        command.args(["--mqtt-port", "0", "--https-port", "0"]);
+    }
+    command.args(["--admin-port", "0"]).args(&options.arguments);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(command)
+}
+
+/// The binary under test.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("IRONHUB_BINARY") {
+        return Ok(path.into());
+    }
+    // target/PROFILE/deps/it-HASH stands beside target/PROFILE/ironhub.
+    let test = std::env::current_exe()?;
+    let path = test.ancestors().nth(2).context("no target folder")?.join("ironhub");
+    anyhow::ensure!(path.exists(), "{} is missing: build it with `cargo build --package hub`", path.display());
+    Ok(path)
+}
+
+async fn wait_until_ready(child: &mut Child, folder: &Path) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            bail!("the hub ended with {status}");
+        }
+        if let Ok(text) = fs::read_to_string(folder.join("data/hub.json"))
+            && let Ok(json) = serde_json::from_str::<Value>(&text)
+            && is_ready(&json).await.unwrap_or(false)
+        {
+            return Ok(json);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("the hub does not become ready")
+}
+
+async fn is_ready(json: &Value) -> anyhow::Result<bool> {
+    let address: IpAddr = json.pointer("/address").and_then(Value::as_str).context("no address")?.parse()?;
+    let port = json.pointer("/ports/admin").and_then(Value::as_u64).context("no admin port")?;
+    Ok(admin((address, u16::try_from(port)?).into(), "/readyz").await?.0 == 200)
+}
+
+async fn admin(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+    Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+}
+
+fn read_log(folder: &Path) -> String {
+    fs::read_to_string(folder.join("log")).unwrap_or_default()
+}
+
+/// All but unreserved characters.
+fn percent_encode(text: &str) -> String {
+    let encode = |byte: u8| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(encode).collect()
+}

@@ -1,0 +1,141 @@
+//! A raw MQTT client: packets one by one, and the end of the connection.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use mqtt::client::{self, Answer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use crate::{patience::PATIENCE, tls::TlsStream};
+
+/// One connection.
+pub struct Mqtt {
+    stream: TlsStream,
+    input: Vec<u8>,
+}
+
+/// What the hub did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    ConnAck { session_present: bool, code: u8 },
+    PubAck(u16),
+    SubAck { packet_id: u16, codes: Vec<u8> },
+    UnsubAck(u16),
+    PingResponse,
+    Publish { topic: String, payload: Vec<u8> },
+    /// It closed the connection.
+    Closed,
+}
+
+impl From<Answer<'_>> for Received {
+    fn from(answer: Answer<'_>) -> Self {
+        match answer {
+            Answer::ConnAck { session_present, code } => Self::ConnAck { session_present, code },
+            Answer::PubAck(packet_id) => Self::PubAck(packet_id),
+            Answer::SubAck { packet_id, codes } => Self::SubAck { packet_id, codes: codes.to_vec() },
+            Answer::UnsubAck(packet_id) => Self::UnsubAck(packet_id),
+            Answer::PingResponse => Self::PingResponse,
+            Answer::Publish { topic, payload, .. } => Self::Publish { topic: topic.to_owned(), payload: payload.to_vec() },
+        }
+    }
+}
+
+impl Mqtt {
+    pub fn new(stream: TlsStream) -> Self {
+        Self { stream, input: Vec::new() }
+    }
+
+    /// Sends CONNECT and returns what the hub answers.
+    pub async fn connect(&mut self, connect: &mqtt::Connect) -> anyhow::Result<Received> {
+        let mut out = Vec::new();
+        client::connect(connect, &mut out);
+        self.send(&out).await?;
+        self.receive().await
+    }
+
+    /// Sends the bytes as they are.
+    pub async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Publishes; with a packet id at QoS 1.
+    pub async fn publish(&mut self, topic: &str, payload: &[u8], packet_id: Option<u16>) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        client::publish(topic, payload, packet_id, &mut out);
+        self.send(&out).await
+    }
+
+    /// Publishes at QoS 1 and waits for the acknowledgement.
+    pub async fn publish_acknowledged(&mut self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
+        self.publish(topic, payload, Some(7)).await?;
+        self.expect(Received::PubAck(7)).await
+    }
+
+    pub async fn subscribe(&mut self, packet_id: u16, filters: &[(&str, u8)]) -> anyhow::Result<Received> {
+        let mut out = Vec::new();
+        client::subscribe(packet_id, filters, &mut out);
+        self.send(&out).await?;
+        self.receive().await
+    }
+
+    pub async fn unsubscribe(&mut self, packet_id: u16, filters: &[&str]) -> anyhow::Result<Received> {
+        let mut out = Vec::new();
+        client::unsubscribe(packet_id, filters, &mut out);
+        self.send(&out).await?;
+        self.receive().await
+    }
+
+    /// The next thing the hub does.
+    pub async fn receive(&mut self) -> anyhow::Result<Received> {
+        timeout(PATIENCE, self.read()).await.context("the hub does nothing")?
+    }
+
+    /// What the hub does within that time; `None` when it is silent.
+    pub async fn receive_within(&mut self, time: Duration) -> anyhow::Result<Option<Received>> {
+        timeout(time, self.read()).await.ok().transpose()
+    }
+
+    /// Fails unless the next thing is that one.
+    pub async fn expect(&mut self, expected: Received) -> anyhow::Result<()> {
+        match self.receive().await? {
+            received if received == expected => Ok(()),
+            received => bail!("{expected:?} expected, not {received:?}"),
+        }
+    }
+
+    /// Fails unless the hub closes the connection, without another packet.
+    pub async fn expect_closed(mut self) -> anyhow::Result<()> {
+        self.expect(Received::Closed).await
+    }
+
+    /// Asks for a sign of life.
+    pub async fn ping(&mut self) -> anyhow::Result<()> {
+        self.send(&[0xc0, 0]).await?;
+        self.expect(Received::PingResponse).await
+    }
+
+    /// Says goodbye.
+    pub async fn disconnect(mut self) -> anyhow::Result<()> {
+        self.send(&[0xe0, 0]).await?;
+        self.expect(Received::Closed).await
+    }
+
+    async fn read(&mut self) -> anyhow::Result<Received> {
+        loop {
+            if let Some((answer, length)) = client::decode_answer(&self.input)? {
+                let received = answer.into();
+                self.input.drain(..length);
+                return Ok(received);
+            }
+            match self.stream.read_buf(&mut self.input).await {
+                // However it closes: with a close of TLS, of TCP, or by a reset.
+                Ok(0) | Err(_) => return Ok(Received::Closed),
+                Ok(_) => {}
+            }
+        }
+    }
+}
