@@ -55,9 +55,8 @@ impl Gateway {
         let mqtt_listener = bind("MQTT", &config, config.mqtt_port)?;
         let https_listener = bind("HTTPS", &config, config.https_port)?;
         let (mqtt_address, https_address) = (address(&mqtt_listener)?, address(&https_listener)?);
-        let tls = |protocols| {
-            server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols)
-        };
+        let tls =
+            |protocols| server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols);
         let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
         let handshakes = Arc::new(Semaphore::new(config.limits.handshakes_max));
         let front = Arc::new(front(config, dependencies)?);

@@ -97,14 +97,17 @@ mod tests {
         check("hub/d1/m1", "d1", Some("m1"), None);
         check("hub/d?1/?api-version=2021-04-12", "d?1", None, None);
         check("hub/d%401/?api-version=2021-04-12", "d%401", None, None);
-        let oddity = "hub/d1/m1/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003";
+        let oddity =
+            "hub/d1/m1/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003";
         check(oddity, "d1", Some("m1"), None);
         check("hub/d1/?model-id=first&model-id=second&api-version=2021-04-12", "d1", None, Some("first"));
     }
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["", "hub", "hub/", "hub//?api-version=1", "hub/a b/?api-version=1", "hub/a/b/c/?x", "/?x", "a/b/c/d/e/f/g"] {
+        for text in
+            ["", "hub", "hub/", "hub//?api-version=1", "hub/a b/?api-version=1", "hub/a/b/c/?x", "/?x", "a/b/c/d/e/f/g"]
+        {
             assert!(Username::parse(text).is_err(), "{text}");
         }
     }

@@ -189,7 +189,10 @@ impl TlsSocket {
 
     fn encrypt(
         &mut self,
-        encrypt: impl Fn(&mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
+        encrypt: impl Fn(
+            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
         plain_bytes: usize,
     ) -> io::Result<()> {
         loop {

@@ -1,0 +1,67 @@
+//! Who calls, and may they (rest §2).
+
+use auth::{Authenticated, Operation, Presented, Refusal};
+use http::{HeaderMap, header};
+use model::{Credentials, Principal};
+
+use super::{Context, error::ApiError};
+
+/// Checks a service operation on a resource, given as path segments.
+pub(super) fn authorize(
+    context: &Context,
+    headers: &HeaderMap,
+    operation: Operation,
+    resource: &[&str],
+) -> Result<(), ApiError> {
+    let front = &context.front;
+    let token = token(headers).ok_or_else(ApiError::no_credential)?;
+    let settings = front.settings().ok_or_else(ApiError::settings_missing)?;
+    let authorized = auth::authorize(token, operation, resource, &settings, &front.host_names, front.now());
+    authorized.map(drop).map_err(|refusal| refuse(context, &refusal, &format!("{operation:?}")))
+}
+
+/// A device or module proves who it is: its own token or certificate, or a policy's token with DeviceConnect.
+pub(super) async fn authenticate(
+    context: &Context,
+    headers: &HeaderMap,
+    principal: &Principal,
+) -> Result<(Credentials, Authenticated), ApiError> {
+    let front = &context.front;
+    let settings = front.settings().ok_or_else(ApiError::settings_missing)?;
+    let presented = match (token(headers), &context.certificate) {
+        (Some(token), _) => Presented::Token(token),
+        (None, Some(certificate)) => Presented::Certificate(certificate),
+        (None, None) => return Err(ApiError::no_credential()),
+    };
+    let credentials = front.shard_client.get_credentials(principal).await?;
+    let (hosts, now) = (&front.host_names, front.now());
+    match auth::authenticate(principal, credentials.as_ref(), presented, &settings, hosts, now) {
+        Ok(authenticated) => Ok((credentials.ok_or_else(ApiError::no_credential)?, authenticated)),
+        Err(Refusal::UnknownIdentity) if may_know(context, headers, principal) => Err(unknown(principal)),
+        Err(refusal) => Err(refuse(context, &refusal, &principal.to_string())),
+    }
+}
+
+/// Only who could act for every device learns that there is none of that name.
+fn may_know(context: &Context, headers: &HeaderMap, principal: &Principal) -> bool {
+    let resource = ["devices", principal.device_id.as_str()];
+    authorize(context, headers, Operation::SendTelemetry, &resource).is_ok()
+}
+
+fn unknown(principal: &Principal) -> ApiError {
+    match &principal.module_id {
+        None => ApiError::device_not_found(&principal.device_id),
+        Some(module_id) => ApiError::module_not_found(&principal.device_id, module_id),
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
+}
+
+/// One line in the log: the cause, never the credential.
+fn refuse(context: &Context, refusal: &Refusal, what: &str) -> ApiError {
+    context.front.metrics.refusals.with_label_values(&[refusal.name()]).inc();
+    tracing::warn!(what, peer = %context.peer, cause = refusal.name(), reason = %refusal, "a caller was refused");
+    refusal.clone().into()
+}

@@ -1,0 +1,217 @@
+//! The one place that knows how errors look over HTTPS (rest §21).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use auth::Refusal;
+use eventlog::{AppendError, ReadError};
+use http::{HeaderValue, Response, StatusCode};
+use model::{DeviceId, ModuleId};
+use serde_json::json;
+use shard_client::{RegistryError, Unavailable};
+
+use super::body::{Body, with_json};
+
+/// Number and name of an error; the status is the number's first three digits (rest §21.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code(u32, &'static str);
+
+const INVALID_PROTOCOL_VERSION: Code = Code(400_001, "InvalidProtocolVersion");
+const ARGUMENT_INVALID: Code = Code(400_004, "ArgumentInvalid");
+const ARGUMENT_NULL: Code = Code(400_005, "ArgumentNull");
+const FORMAT_ERROR: Code = Code(400_006, "IotHubFormatError");
+const INVALID_DEVICE_SCOPE: Code = Code(400_028, "InvalidDeviceScope");
+const UNAUTHORIZED_ACCESS: Code = Code(401_002, "IotHubUnauthorizedAccess");
+const UNAUTHORIZED: Code = Code(401_003, "IotHubUnauthorized");
+const QUOTA_EXCEEDED: Code = Code(403_002, "IotHubQuotaExceeded");
+const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
+const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
+const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
+const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
+const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
+const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
+const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
+const MESSAGE_TOO_LARGE: Code = Code(413_001, "MessageTooLarge");
+const TOO_MANY_MODULES: Code = Code(413_003, "TooManyModulesOnDevice");
+const SERVICE_UNAVAILABLE: Code = Code(503_001, "ServiceUnavailable");
+const SERVER_BUSY: Code = Code(503_005, "ServerBusy");
+const GATEWAY_TIMEOUT: Code = Code(504_101, "GatewayTimeout");
+
+/// An operation that failed, on its way to the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    code: Code,
+    message: String,
+}
+
+impl ApiError {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub fn invalid_protocol_version() -> Self {
+        Self::new(INVALID_PROTOCOL_VERSION, "The query parameter api-version is missing or not YYYY-MM-DD[-preview]")
+    }
+
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::new(ARGUMENT_INVALID, message)
+    }
+
+    pub fn format(message: impl Into<String>) -> Self {
+        Self::new(FORMAT_ERROR, message)
+    }
+
+    pub fn null_body() -> Self {
+        Self::new(ARGUMENT_NULL, "The request needs a body")
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(NOT_FOUND, "No operation has this path")
+    }
+
+    pub fn method_not_allowed() -> Self {
+        Self::new(METHOD_NOT_ALLOWED, "The operation does not allow this method")
+    }
+
+    pub fn device_not_found(id: &DeviceId) -> Self {
+        Self::new(DEVICE_NOT_FOUND, format!("A device with ID '{id}' was not found."))
+    }
+
+    pub fn module_not_found(device_id: &DeviceId, id: &ModuleId) -> Self {
+        Self::new(MODULE_NOT_FOUND, format!("A module with ID '{id}' was not found on device '{device_id}'."))
+    }
+
+    pub fn etag_missing() -> Self {
+        Self::new(PRECONDITION_FAILED, "Etag missing: a delete needs the header If-Match")
+    }
+
+    pub fn message_too_large(bytes_max: usize) -> Self {
+        Self::new(MESSAGE_TOO_LARGE, format!("The message is larger than {bytes_max} bytes"))
+    }
+
+    pub fn no_credential() -> Self {
+        Self::new(UNAUTHORIZED_ACCESS, "The header Authorization is missing and no client certificate was presented")
+    }
+
+    pub fn settings_missing() -> Self {
+        Self::new(SERVER_BUSY, "The hub is starting")
+    }
+
+    pub fn timeout() -> Self {
+        Self::new(GATEWAY_TIMEOUT, "The request took too long")
+    }
+
+    /// Which registry object an error is about is known to the caller only.
+    pub fn registry(error: RegistryError, device_id: &DeviceId, module_id: Option<&ModuleId>) -> Self {
+        let module = module_id.map(ModuleId::as_str).unwrap_or_default();
+        match error {
+            RegistryError::DeviceAlreadyExists => {
+                Self::new(DEVICE_ALREADY_EXISTS, format!("A device with ID '{device_id}' is already registered."))
+            }
+            RegistryError::DeviceNotFound => Self::device_not_found(device_id),
+            RegistryError::ModuleAlreadyExists => Self::new(
+                MODULE_ALREADY_EXISTS,
+                format!("A module with ID '{module}' is already registered on device '{device_id}'."),
+            ),
+            RegistryError::ModuleNotFound => Self::new(
+                MODULE_NOT_FOUND,
+                format!("A module with ID '{module}' was not found on device '{device_id}'."),
+            ),
+            RegistryError::PreconditionFailed => {
+                Self::new(PRECONDITION_FAILED, "PreconditionFailed, ETag may be invalid.")
+            }
+            RegistryError::TooManyModules => {
+                Self::new(TOO_MANY_MODULES, format!("The device '{device_id}' has as many modules as it may have"))
+            }
+            RegistryError::QuotaExceeded => Self::new(QUOTA_EXCEEDED, "The hub has as many devices as it may have"),
+            RegistryError::InvalidDeviceScope => {
+                Self::new(INVALID_DEVICE_SCOPE, "The scope of an IoT Edge device cannot be changed")
+            }
+            RegistryError::Unavailable(error) => error.into(),
+        }
+    }
+
+    /// As a response with the classic envelope.
+    pub fn into_response(self) -> Response<Body> {
+        let Code(number, name) = self.code;
+        // What stands behind a second ';' is lost in some clients.
+        let message = self.message.replace(';', ",");
+        let envelope = json!({
+            "Message": format!("ErrorCode:{name};{message}"),
+            "ExceptionMessage": format!("Tracking ID:{}", tracking_id()),
+        });
+        let status = u16::try_from(number / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let text = envelope.to_string().into_bytes();
+        let mut response = with_json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text);
+        response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(name));
+        response
+    }
+}
+
+/// `{32 hexadecimal digits}-G:{gateway}-TimeStamp:MM/DD/YYYY HH:MM:SS`.
+fn tracking_id() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let instant = model::Timestamp::from_unix_milliseconds(i64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
+    let text = instant.to_string();
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+    let time = format!("{}/{}/{} {}", part(5..7), part(8..10), part(0..4), part(11..19));
+    format!("{}-G:0-TimeStamp:{time}", uuid::Uuid::new_v4().simple())
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::MissingRight { .. } | Refusal::NotAPolicyToken | Refusal::NoCredential => UNAUTHORIZED_ACCESS,
+            _ => UNAUTHORIZED,
+        };
+        Self::new(code, format!("Unauthorized: {refusal}"))
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        let code = if error == Unavailable::DiskFull { SERVICE_UNAVAILABLE } else { SERVER_BUSY };
+        Self::new(code, format!("The registry cannot answer now: {error}"))
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        let code = if matches!(error, AppendError::Full(_)) { SERVER_BUSY } else { SERVICE_UNAVAILABLE };
+        Self::new(code, format!("The message was not stored: {error}"))
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::UnknownPartition(..) => Self::argument(error.to_string()),
+            _ => Self::new(SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tracking_id_has_the_form_that_tools_look_for() {
+        let id = tracking_id();
+        let (hexadecimal, time) = id.split_once("-G:0-TimeStamp:").unwrap_or_default();
+        assert_eq!(hexadecimal.len(), 32);
+        assert_eq!(
+            (time.len(), time.get(2..3), time.get(5..6), time.get(10..11)),
+            (19, Some("/"), Some("/"), Some(" "))
+        );
+    }
+
+    #[test]
+    fn header_status_and_envelope_agree() {
+        let response = ApiError::etag_missing().into_response();
+        assert_eq!(response.status(), 412);
+        assert_eq!(
+            response.headers().get("iothub-errorcode").map(HeaderValue::as_bytes),
+            Some(&b"PreconditionFailed"[..])
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
+//!
+//! ```text
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, statistics, telemetry, events
+//!                                             | errors of every operation
+//!                                             v
+//!                                          error.rs: the one place that knows status, code and envelope
+//! ```
+
+mod authorization;
+mod body;
+mod devices;
+mod error;
+mod events;
+mod header_case;
+mod identity_json;
+mod if_match;
+mod modules;
+mod path;
+mod query;
+mod route;
+mod statistics;
+mod telemetry;
+
+pub use path::segments;
+
+use std::{sync::Arc, time::Duration};
+
+use auth::ClientCertificate;
+use hyper::{Request, body::Incoming, server::conn::http1, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{Front, listener::Accepted};
+
+/// Bounds of the HTTPS head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of request line and headers.
+    pub header_bytes_max: usize,
+    /// Bytes of a JSON body of the registry.
+    pub body_bytes_max: usize,
+    /// Bytes of a telemetry request; a message or a whole batch has at most 256 KiB (messaging §1.4).
+    pub telemetry_body_bytes_max: usize,
+    /// Messages in one batch.
+    pub batch_messages_max: usize,
+    /// From the first byte of a request, or the answer before it, to the end of its headers.
+    pub header_timeout_seconds: u64,
+    /// For one request, body included. Following the events has no end.
+    pub request_timeout_seconds: u64,
+    /// Requests at the same time on one HTTP/2 connection.
+    pub streams_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: 64 * 1024,
+            body_bytes_max: 1024 * 1024,
+            // A batch carries its bodies in base64.
+            telemetry_body_bytes_max: 512 * 1024,
+            batch_messages_max: 500,
+            header_timeout_seconds: 75,
+            request_timeout_seconds: 60,
+            streams_max: 100,
+        }
+    }
+}
+
+/// Serves HTTPS connections.
+#[derive(Clone)]
+pub(crate) struct Head {
+    front: Arc<Front>,
+    tls: TlsAcceptor,
+}
+
+/// One request's surroundings.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub front: Arc<Front>,
+    pub certificate: Option<Arc<ClientCertificate>>,
+    pub peer: std::net::SocketAddr,
+}
+
+impl Head {
+    pub fn new(front: Arc<Front>, tls: Arc<ServerConfig>) -> Self {
+        Self { front, tls: tls.into() }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(self, accepted: Accepted) {
+        let Accepted { stream, peer, place, handshake } = accepted;
+        let within = Duration::from_secs(self.front.config.limits.handshake_timeout_seconds);
+        let stream = match timeout(within, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            _ => return self.front.metrics.handshake_failures.inc(),
+        };
+        self.front.metrics.handshakes.inc();
+        drop(handshake);
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let certificate = leaf.map(|der| Arc::new(ClientCertificate::new(der)));
+        let context = Context { front: self.front.clone(), certificate, peer };
+        self.front.metrics.https_connections.inc();
+        serve_requests(stream, context, place.draining()).await;
+        self.front.metrics.https_connections.dec();
+    }
+}
+
+async fn serve_requests(stream: TlsStream<TcpStream>, context: Context, draining: impl Future<Output = ()>) {
+    let limits = context.front.config.https.clone();
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let service = service_fn(move |request: Request<Incoming>| {
+        let context = context.clone();
+        async move { Ok::<_, std::convert::Infallible>(route::answer(&context, request).await) }
+    });
+    let io = TokioIo::new(stream);
+    // An error of a connection is its peer's business.
+    if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams_max);
+        builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
+        builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = draining => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).preserve_header_case(true).max_buf_size(limits.header_bytes_max.max(8192));
+        builder.header_read_timeout(Duration::from_secs(limits.header_timeout_seconds));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = draining => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}

@@ -1,0 +1,107 @@
+//! Which operation a request is (rest §1.4, §1.12).
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, request::Parts};
+use hyper::body::Incoming;
+use model::{DeviceId, ModuleId, Principal};
+use tokio::time::timeout;
+
+use super::{
+    Context, body::Body, devices, error::ApiError, events, header_case, modules, path::segments, query::Query,
+    statistics, telemetry,
+};
+
+/// A request, understood as far as all operations need it.
+pub(super) struct Call<'a> {
+    pub context: &'a Context,
+    pub parts: Parts,
+    pub query: Query,
+    pub body: Incoming,
+}
+
+/// Answers a request; every error becomes a response.
+pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Response<Body> {
+    let within = Duration::from_secs(context.front.config.https.request_timeout_seconds);
+    let outcome = timeout(within, run(context, request)).await.unwrap_or_else(|_| Err(ApiError::timeout()));
+    let mut response = outcome.unwrap_or_else(ApiError::into_response);
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response.headers_mut().insert("x-ms-request-id", id);
+    }
+    context.front.metrics.https_responses.with_label_values(&[response.status().as_str()]).inc();
+    header_case::apply(&mut response).await;
+    response
+}
+
+async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let method = method(&parts);
+    let segments = segments(parts.uri.path());
+    let query = Query::parse(parts.uri.query());
+    let call = Call { context, parts, query, body };
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let literal: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let id = |position: usize| segments.get(position).map(String::as_str).unwrap_or_default();
+    if literal == ["ironhub", "v1", "events"] {
+        return only(method, Method::GET)?.then(events::read(call)).await;
+    }
+    call.query.check_api_version()?;
+    match *literal.as_slice() {
+        ["devices"] => only(method, Method::GET)?.then(devices::list(call)).await,
+        ["devices", _] => match method {
+            Method::GET => devices::get(call, device_id(id(1))?).await,
+            Method::PUT => devices::put(call, device_id(id(1))?).await,
+            Method::DELETE => devices::delete(call, device_id(id(1))?).await,
+            _ => Err(ApiError::method_not_allowed()),
+        },
+        ["devices", _, "modules"] => only(method, Method::GET)?.then(modules::list(call, device_id(id(1))?)).await,
+        ["devices", _, "modules", _] => {
+            let (device_id, module_id) = (device_id(id(1))?, module_id(id(3))?);
+            match method {
+                Method::GET => modules::get(call, device_id, module_id).await,
+                Method::PUT => modules::put(call, device_id, module_id).await,
+                Method::DELETE => modules::delete(call, device_id, module_id).await,
+                _ => Err(ApiError::method_not_allowed()),
+            }
+        }
+        ["statistics", "devices"] => only(method, Method::GET)?.then(statistics::of_registry(call)).await,
+        ["statistics", "service"] => only(method, Method::GET)?.then(statistics::of_service(call)).await,
+        ["devices", _, "messages", "events"] => {
+            let sender = Principal::device(device_id(id(1))?);
+            only(method, Method::POST)?.then(telemetry::send(call, sender)).await
+        }
+        ["devices", _, "modules", _, "messages", "events"] => {
+            let sender = Principal::module(device_id(id(1))?, module_id(id(3))?);
+            only(method, Method::POST)?.then(telemetry::send(call, sender)).await
+        }
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// PATCH may come as POST with a header that says so.
+fn method(parts: &Parts) -> Method {
+    let overridden =
+        parts.headers.get("x-http-method-override").and_then(|name| Method::from_bytes(name.as_bytes()).ok());
+    overridden.filter(|_| parts.method == Method::POST).unwrap_or_else(|| parts.method.clone())
+}
+
+/// The method is the one that the path knows.
+struct Allowed;
+
+fn only(method: Method, allowed: Method) -> Result<Allowed, ApiError> {
+    if method == allowed { Ok(Allowed) } else { Err(ApiError::method_not_allowed()) }
+}
+
+impl Allowed {
+    async fn then<T>(self, operation: impl Future<Output = T>) -> T {
+        operation.await
+    }
+}
+
+fn device_id(text: &str) -> Result<DeviceId, ApiError> {
+    text.parse().map_err(|error| ApiError::argument(format!("Invalid device id '{text}': {error}")))
+}
+
+fn module_id(text: &str) -> Result<ModuleId, ApiError> {
+    text.parse().map_err(|error| ApiError::argument(format!("Invalid module id '{text}': {error}")))
+}

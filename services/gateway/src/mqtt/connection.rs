@@ -1,0 +1,449 @@
+//! A connected device: one task that answers to its socket, the event log, its session, the clock and the drain.
+//!
+//! Idle, it owns no buffer: what a poll needs belongs to the thread. Inputs are looked at in this order: the end of the
+//! session, answers that became due, the socket, the clock.
+
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use auth::{Fingerprint, recheck};
+use model::{Credentials, Principal, Timestamp};
+use mqtt::{Event, ServerConnection};
+use shard_client::{Mailbox, SessionEvent, SettingsWatch};
+use tokio::time::{Sleep, timeout};
+
+use super::{
+    Head,
+    acknowledge::{InFlight, Unacknowledged},
+    close::Close,
+    connect::Admitted,
+    publish::Published,
+    subscribe::{Changing, Session},
+    will::Will,
+};
+use crate::{
+    Front,
+    connections::Place,
+    telemetry::Stamp,
+    tls::{ReadOutcome, TlsSocket},
+};
+
+/// Activity of a device is reported at most so often.
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
+/// How soon a connection looks again whether the gateway has room for more bytes.
+const ROOM_RETRY: Duration = Duration::from_millis(20);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Expiries further away than this are never.
+const EXPIRY_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// The thread's buffer is given back when one device made it larger than this.
+const BUFFER_BYTES_KEPT: usize = 128 * 1024;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// What a poll needs and a connection does not keep.
+#[derive(Default)]
+struct Buffers {
+    plain: Vec<u8>,
+    out: Vec<u8>,
+}
+
+pub(super) struct Connection {
+    front: Arc<Front>,
+    limits: Arc<mqtt::Limits>,
+    socket: TlsSocket,
+    protocol: ServerConnection,
+    place: Place,
+    peer: SocketAddr,
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    stamp: Stamp,
+    fingerprint: Box<Fingerprint>,
+    /// Only a policy's token can be taken back by a change of settings.
+    policies: Option<Box<PolicyWatch>>,
+    expires: Option<Instant>,
+    will: Option<Box<Will>>,
+    /// Read but not understood yet: an incomplete packet, or packets that have to wait.
+    unparsed: Vec<u8>,
+    unacknowledged: Unacknowledged,
+    /// A SUBSCRIBE or UNSUBSCRIBE under way; packets behind it wait.
+    changing: Option<Changing>,
+    /// DISCONNECT or the end of the stream was read; what was published before is still to be acknowledged.
+    ending: Option<Close>,
+    timer: Pin<Box<Sleep>>,
+    active_at: Option<Instant>,
+    /// Bytes for the socket from before the first poll: CONNACK.
+    greeting: Vec<u8>,
+    connected_at: Instant,
+}
+
+/// Follows the hub's settings for one connection.
+struct PolicyWatch {
+    settings: SettingsWatch,
+    changed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    credentials: Credentials,
+}
+
+impl PolicyWatch {
+    fn new(settings: SettingsWatch, credentials: Credentials) -> Self {
+        let changed = Self::next(&settings);
+        Self { settings, changed, credentials }
+    }
+
+    fn next(settings: &SettingsWatch) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut settings = settings.clone();
+        Box::pin(async move {
+            if settings.changed().await.is_err() {
+                std::future::pending::<()>().await; // the client is gone, and with it the gateway
+            }
+        })
+    }
+}
+
+impl Connection {
+    #[expect(clippy::too_many_arguments, reason = "one caller hands over what it has gathered")]
+    pub fn new(
+        head: &Head,
+        socket: TlsSocket,
+        protocol: ServerConnection,
+        place: Place,
+        peer: SocketAddr,
+        unparsed: Vec<u8>,
+        admitted: Admitted,
+        greeting: Vec<u8>,
+    ) -> Self {
+        let front = head.front.clone();
+        let Admitted { principal, authenticated, attachment, stamp, clean_session, will, credentials } = admitted;
+        let expires = authenticated.expires.and_then(|expires| expiry(&front, expires));
+        let by_policy = matches!(authenticated.fingerprint, Fingerprint::PolicyKey { .. });
+        let policies = by_policy.then(|| Box::new(PolicyWatch::new(front.settings_watch(), credentials)));
+        tracing::info!(%principal, %peer, connection = place.number(), "connected");
+        Self {
+            limits: head.limits.clone(),
+            socket,
+            protocol,
+            place,
+            peer,
+            session: Session {
+                principal,
+                connection_id: attachment.connection_id,
+                clean: clean_session,
+                subscriptions: attachment.subscriptions,
+            },
+            mailbox: attachment.mailbox,
+            stamp,
+            fingerprint: Box::new(authenticated.fingerprint),
+            policies,
+            expires,
+            will,
+            unparsed,
+            unacknowledged: Unacknowledged::default(),
+            changing: None,
+            ending: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            active_at: None,
+            greeting,
+            connected_at: Instant::now(),
+            front,
+        }
+    }
+
+    /// Serves the device until the connection ends, and cleans up.
+    pub async fn run(mut self) {
+        let close = std::future::poll_fn(|context| self.poll(context)).await;
+        self.end(close).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Close> {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let outcome = self.advance(context, buffers);
+            buffers.out.clear();
+            buffers.plain.clear();
+            if buffers.plain.capacity() > BUFFER_BYTES_KEPT {
+                buffers.plain = Vec::new();
+            }
+            outcome.err().map_or(Poll::Pending, Poll::Ready)
+        })
+    }
+
+    /// Does all that can be done now; one write at the end carries every answer.
+    fn advance(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<(), Close> {
+        let draining = self.place.poll_drain(context);
+        self.check_session(context)?;
+        if !self.greeting.is_empty() {
+            buffers.out.append(&mut self.greeting);
+            self.greeting = Vec::new();
+        }
+        let input = self.work(context, buffers, draining);
+        // What was acknowledged is said even when the connection then ends.
+        self.socket.write(context, &buffers.out)?;
+        buffers.out.clear();
+        input?;
+        self.check_end(draining)?;
+        self.poll_timer(context)
+    }
+
+    fn work(&mut self, context: &mut Context<'_>, buffers: &mut Buffers, draining: bool) -> Result<(), Close> {
+        loop {
+            self.poll_change(context, &mut buffers.out)?;
+            self.poll_acknowledgements(context, &mut buffers.out)?;
+            let progress = self.parse_unparsed(&mut buffers.out)?;
+            self.poll_acknowledgements(context, &mut buffers.out)?;
+            if progress {
+                continue;
+            }
+            if draining || self.is_blocked() || self.socket.has_unsent() {
+                return Ok(());
+            }
+            match self.read(context, buffers)? {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(()) => {}
+            }
+        }
+    }
+
+    /// Whether packets have to wait: for a subscription, for acknowledgements, or for room.
+    fn is_blocked(&self) -> bool {
+        self.changing.is_some()
+            || self.ending.is_some()
+            || self.unacknowledged.len() >= self.front.config.limits.unacknowledged_messages_max
+            || !self.front.has_room()
+    }
+
+    fn check_session(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        while let Poll::Ready(event) = self.mailbox.poll_next(context) {
+            match event {
+                SessionEvent::Replaced => return Err(Close::Replaced),
+                SessionEvent::Deleted => return Err(Close::Deleted),
+                SessionEvent::IdentityChanged(credentials) => self.identity_changed(credentials)?,
+            }
+        }
+        let Some(policies) = &mut self.policies else { return Ok(()) };
+        while policies.changed.as_mut().poll(context).is_ready() {
+            let settings = policies.settings.borrow_and_update().clone();
+            policies.changed = PolicyWatch::next(&policies.settings);
+            if let Some(settings) = settings {
+                recheck(&self.fingerprint, &self.session.principal, Some(&policies.credentials), &settings)
+                    .map_err(Close::Refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn identity_changed(&mut self, credentials: Option<Box<Credentials>>) -> Result<(), Close> {
+        let settings = self.front.settings().unwrap_or_default();
+        recheck(&self.fingerprint, &self.session.principal, credentials.as_deref(), &settings)
+            .map_err(Close::Refused)?;
+        if let (Some(policies), Some(credentials)) = (&mut self.policies, credentials) {
+            policies.credentials = *credentials;
+        }
+        Ok(())
+    }
+
+    fn poll_change(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        let Some(changing) = &mut self.changing else { return Ok(()) };
+        if let Poll::Ready(change) = changing.as_mut().poll(context) {
+            self.changing = None;
+            change?.answer(&self.protocol, out);
+        }
+        Ok(())
+    }
+
+    fn poll_acknowledgements(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        if !self.unacknowledged.is_empty() {
+            self.unacknowledged.poll(context, &self.protocol, &self.front.metrics, out)?;
+        }
+        Ok(())
+    }
+
+    /// Reads once and works on what came.
+    fn read(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<Poll<()>, Close> {
+        // An incomplete packet goes on in the buffer it has, everything else in the thread's.
+        let own = !self.unparsed.is_empty();
+        let mut plain = std::mem::take(if own { &mut self.unparsed } else { &mut buffers.plain });
+        let read = self.socket.poll_read(context, &mut plain);
+        let (outcome, used) = match read {
+            Poll::Pending => (Poll::Pending, Ok(0)),
+            Poll::Ready(Ok(outcome)) => {
+                self.protocol.received_bytes(Instant::now());
+                let used = self.parse(&plain, &mut buffers.out);
+                if outcome == ReadOutcome::End {
+                    self.ending.get_or_insert(Close::PeerClosed);
+                }
+                (Poll::Ready(()), used)
+            }
+            Poll::Ready(Err(error)) => {
+                self.ending.get_or_insert(Close::Broken(error));
+                (Poll::Ready(()), Ok(0))
+            }
+        };
+        self.keep_rest(plain, *used.as_ref().unwrap_or(&0), own, buffers);
+        used.map(|_| outcome)
+    }
+
+    fn keep_rest(&mut self, mut plain: Vec<u8>, used: usize, own: bool, buffers: &mut Buffers) {
+        if own {
+            plain.drain(..used);
+            self.unparsed = if plain.is_empty() { Vec::new() } else { plain };
+        } else {
+            self.unparsed = plain.get(used..).unwrap_or_default().to_vec();
+            plain.clear();
+            buffers.plain = plain;
+        }
+    }
+
+    /// Works on packets that had to wait; whether any was taken.
+    fn parse_unparsed(&mut self, out: &mut Vec<u8>) -> Result<bool, Close> {
+        if self.unparsed.is_empty() || self.is_blocked() {
+            return Ok(false);
+        }
+        let mut plain = std::mem::take(&mut self.unparsed);
+        let used = self.parse(&plain, out)?;
+        plain.drain(..used);
+        self.unparsed = plain;
+        Ok(used > 0)
+    }
+
+    /// Takes packets until one is incomplete or has to wait; returns how many bytes they took. All messages among them
+    /// are appended together, also when a later packet ends the connection.
+    fn parse(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Close> {
+        let now = Instant::now();
+        let mut published = Published::default();
+        let mut used = 0;
+        while !self.must_wait(&published) {
+            let rest = plain.get(used..).unwrap_or_default();
+            let outcome = match self.protocol.receive(rest, &self.limits, now, out) {
+                Ok(Some((event, length))) => {
+                    used += length;
+                    self.handle(event, &mut published)
+                }
+                Ok(None) => break,
+                Err(violation) => Err(violation.into()),
+            };
+            if let Err(close) = outcome {
+                self.ending.get_or_insert(close);
+            }
+        }
+        self.append(published, now);
+        Ok(used)
+    }
+
+    fn must_wait(&self, published: &Published) -> bool {
+        let max = self.front.config.limits.unacknowledged_messages_max;
+        self.changing.is_some() || self.ending.is_some() || self.unacknowledged.len() + published.batch.len() >= max
+    }
+
+    fn handle(&mut self, event: Event<'_>, published: &mut Published) -> Result<(), Close> {
+        match event {
+            Event::Publish(publish) => {
+                let max = self.front.config.limits.message_bytes_max;
+                published.add(&publish, &self.session.principal, &self.stamp, max)
+            }
+            Event::Subscribe(subscribe) => {
+                self.changing = Some(self.session.subscribe(&self.front, subscribe)?);
+                Ok(())
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                self.changing = Some(self.session.unsubscribe(&self.front, unsubscribe));
+                Ok(())
+            }
+            Event::Disconnect => Err(Close::Disconnect),
+            Event::Ping | Event::PubAck(_) | Event::Connect(_) => Ok(()),
+        }
+    }
+
+    fn append(&mut self, published: Published, read_at: Instant) {
+        if published.batch.is_empty() {
+            return;
+        }
+        if self.active_at.is_none_or(|active| active + ACTIVITY_INTERVAL <= read_at) {
+            self.active_at = Some(read_at);
+            self.front.shard_client.active(&self.session.principal);
+        }
+        let messages = published.batch.len();
+        let claim = self.front.claim_bytes(published.batch.bytes());
+        let records = published.batch.into_appends(&self.front.events, &self.stamp);
+        let receipt = self.front.event_log.append(records);
+        self.unacknowledged.push(InFlight { receipt, packet_ids: published.packet_ids, messages, claim, read_at });
+    }
+
+    /// Ends once what was read is answered.
+    fn check_end(&mut self, draining: bool) -> Result<(), Close> {
+        let answered = self.unacknowledged.is_empty() && self.changing.is_none();
+        if let Some(close) = self.ending.take_if(|close| answered || matches!(close, Close::Broken(_))) {
+            return Err(close);
+        }
+        if draining && answered && !self.socket.has_unsent() { Err(Close::Draining) } else { Ok(()) }
+    }
+
+    /// Fails when a deadline has passed; else sleeps until the next one.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        loop {
+            let deadline = self.check_deadlines(Instant::now())?.into();
+            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_deadlines(&self, now: Instant) -> Result<Instant, Close> {
+        let acknowledge_timeout = Duration::from_secs(self.front.config.limits.acknowledge_timeout_seconds);
+        if let Some(violation) = self.protocol.handle_timeout(now) {
+            return Err(violation.into());
+        }
+        let mut deadline = self.protocol.deadline();
+        if let Some(expires) = self.expires {
+            if expires <= now {
+                return Err(Close::TokenExpired);
+            }
+            deadline = deadline.min(expires);
+        }
+        if let Some(oldest) = self.unacknowledged.oldest() {
+            if oldest + acknowledge_timeout <= now {
+                return Err(Close::AcknowledgeTimeout);
+            }
+            deadline = deadline.min(oldest + acknowledge_timeout);
+        }
+        let waits_for_room = self.unacknowledged.is_empty() && !self.front.has_room();
+        Ok(if waits_for_room { deadline.min(now + ROOM_RETRY) } else { deadline })
+    }
+
+    async fn end(mut self, close: Close) {
+        let (reason, code) = close.name_and_code();
+        let principal: &Principal = &self.session.principal;
+        self.front.shard_client.detach(principal, self.session.connection_id);
+        self.front.metrics.closes.with_label_values(&[reason]).inc();
+        let seconds = self.connected_at.elapsed().as_secs();
+        let (peer, connection) = (self.peer, self.place.number());
+        tracing::info!(%principal, %peer, connection, reason, code, seconds, detail = %close, "disconnected");
+        if close.fires_will()
+            && let Some(will) = self.will.take()
+        {
+            will.publish(&self.front, &self.stamp).await;
+        }
+        if !matches!(close, Close::Broken(_)) {
+            self.socket.queue_close();
+            let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
+            let _ = timeout(GOODBYE, goodbye).await; // the peer may be gone already
+        }
+    }
+}
+
+/// When the connection of a token ends: its expiry and the grace (mqtt §2.10).
+fn expiry(front: &Front, expires: Timestamp) -> Option<Instant> {
+    let grace = i64::try_from(front.config.limits.token_grace_seconds).unwrap_or(i64::MAX);
+    let seconds = expires.unix_seconds().saturating_add(grace).saturating_sub(front.now().unix_seconds());
+    let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    (left < EXPIRY_MAX).then(|| Instant::now() + left)
+}
