@@ -52,7 +52,13 @@ pub fn hub_json(data_dir: &Path) -> PathBuf {
 
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let path = data_dir.join("lock");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
         .with_context(|| format!("cannot write to the data folder {}", data_dir.display()))?;
     match file.try_lock() {
         Ok(()) => {}

@@ -40,7 +40,10 @@ fn identity(id: &DeviceId) -> anyhow::Result<DeviceIdentity> {
         status: DeviceStatus::Enabled,
         status_reason: None,
         status_updated_time: None,
-        authentication: Authentication::Sas(SymmetricKeys { primary: first_start::key()?, secondary: first_start::key()? }),
+        authentication: Authentication::Sas(SymmetricKeys {
+            primary: first_start::key()?,
+            secondary: first_start::key()?,
+        }),
         iot_edge: false,
         device_scope: None,
         parent_scopes: Vec::new(),

@@ -3,9 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use eventlog::{EventLog, embedded::EmbeddedLog};
-use super::gateway_stand_in as gateway;
-use gateway::Gateway;
+use eventlog::{EventLog, Topic, embedded::EmbeddedLog};
+use gateway::{Dependencies, Gateway, StartError};
 use model::HubSettings;
 use runtime::{Admin, AdminConfig, Drain, Health, Metrics};
 use shard_client::ShardClient;
@@ -18,6 +17,7 @@ use super::{
     devices,
     hub_json::{ConnectionStrings, HubJson, Ports},
     parts::{self, RunningShard},
+    ticket_secret,
 };
 use crate::{certificates::Certificates, configuration::Config, first_start};
 
@@ -42,17 +42,25 @@ impl Hub {
         let admin = start_admin(&config, &metrics, &health, &drain).await?;
         let certificates = Certificates::open(&config.certificates, &data_dir.certificates(), &config.host_names)?;
         let (event_log, (shard, shard_client)) = tokio::try_join!(
-            parts::open_event_log(config.event_log.clone(), data_dir.path(), config.event_partitions, &metrics, &health),
+            parts::open_event_log(
+                config.event_log.clone(),
+                data_dir.path(),
+                config.event_partitions,
+                &metrics,
+                &health
+            ),
             parts::start_shard(config.shard.clone(), data_dir.path(), &health),
         )?;
         let settings = settings(&shard_client, config.shard.groups).await?;
-        let dependencies = gateway::Dependencies {
+        let dependencies = Dependencies {
             shard_client: shard_client.clone(),
             event_log: Arc::<EmbeddedLog>::clone(&event_log),
+            events: Topic::new(parts::EVENTS),
             certificates: certificates.resolver(),
-            registry: metrics.registry().clone(),
+            ticket_secret: ticket_secret::load(&data_dir.certificates())?,
+            metrics: metrics.clone(),
         };
-        let gateway = Gateway::start((), dependencies).await?;
+        let gateway = start_gateway(&config, dependencies).await?;
         let hub_json = HubJson {
             host_name: config.host_name().to_owned(),
             certificate_authority_file: certificates.authority_file().map(Path::to_owned),
@@ -104,6 +112,17 @@ async fn with_devices(client: &ShardClient, config: &Config) -> anyhow::Result<V
         }
     }
     Ok(made)
+}
+
+/// Binds the gateway's ports; a port that cannot be had is explained.
+async fn start_gateway(config: &Config, dependencies: Dependencies) -> anyhow::Result<Gateway> {
+    Gateway::start(config.gateway(), dependencies).await.map_err(|error| match error {
+        StartError::Bind { protocol, address, error } => {
+            let flag = if protocol == "MQTT" { "--mqtt-port" } else { "--https-port" };
+            anyhow::anyhow!(bind::explain(protocol, flag, address, &error))
+        }
+        other => other.into(),
+    })
 }
 
 async fn start_admin(config: &Config, metrics: &Metrics, health: &Health, drain: &Drain) -> anyhow::Result<Admin> {

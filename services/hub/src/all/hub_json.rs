@@ -1,6 +1,9 @@
 //! `DIR/hub.json`: how to reach the hub, for programs of its owner. Holds keys, so only the owner can read it.
 
-use std::{net::IpAddr, path::{Path, PathBuf}};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use auth::ConnectionString;

@@ -11,10 +11,10 @@ mod bind;
 pub mod data_dir;
 mod devices;
 mod event_log_metrics;
-mod gateway_stand_in;
 mod hub;
 pub mod hub_json;
 mod parts;
+mod ticket_secret;
 
 use runtime::Signals;
 

@@ -15,7 +15,7 @@ use super::event_log_metrics::EventLogMetrics;
 use crate::files;
 
 /// The topic of the built-in endpoint.
-const EVENTS: &str = "events";
+pub const EVENTS: &str = "events";
 
 /// Opens the journal, makes the topic of the built-in endpoint, and registers counters and health.
 pub async fn open_event_log(

@@ -57,8 +57,7 @@ pub fn load(files: &ServerCertificateFiles) -> anyhow::Result<Arc<CertifiedKey>>
 
 fn chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let unreadable = || format!("cannot read a certificate from {}", file.display());
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect).with_context(unreadable)?;
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect).with_context(unreadable)?;
     anyhow::ensure!(!chain.is_empty(), unreadable());
     Ok(chain)
 }

@@ -79,7 +79,8 @@ impl ApiClient {
     /// Asks and reads the whole answer; `Null` when it has no body.
     pub async fn call(&self, call: Call<'_>) -> anyhow::Result<Value> {
         let response = self.send(call).await?;
-        let body = tokio::time::timeout(RESPONSE_TIMEOUT, Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect());
+        let body =
+            tokio::time::timeout(RESPONSE_TIMEOUT, Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect());
         let body = body.await.context("the hub's answer does not end")?;
         let body = body.map_err(anyhow::Error::from_boxed).context("the hub's answer broke off")?.to_bytes();
         if body.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&body)?) }
@@ -214,7 +215,8 @@ mod tests {
 
     #[test]
     fn the_envelope_yields_its_text() {
-        let body = br#"{"Message":"ErrorCode:DeviceNotFound;A device with ID 'x' was not found.","ExceptionMessage":""}"#;
+        let body =
+            br#"{"Message":"ErrorCode:DeviceNotFound;A device with ID 'x' was not found.","ExceptionMessage":""}"#;
         assert_eq!(message(body).as_deref(), Some("A device with ID 'x' was not found."));
         assert_eq!(message(b"<html>"), None);
     }

@@ -26,7 +26,11 @@ pub async fn run(arguments: TargetArguments, command: DeviceCommand, environment
         DeviceCommand::ConnectionString { id } => devices.connection_string(&id).await?,
         DeviceCommand::SasToken { id, valid_for } => devices.sas_token(&id, valid_for).await?,
     };
-    if arguments.json { println!("{:#}", output.json) } else { println!("{}", output.text) }
+    if arguments.json {
+        println!("{:#}", output.json)
+    } else {
+        println!("{}", output.text)
+    }
     Ok(())
 }
 
@@ -45,9 +49,9 @@ impl Devices {
         let path = ["devices", id.as_str()];
         let call = Call { body: Some(json!({ "deviceId": id.as_str() })), ..Call::new(Method::PUT, &path) };
         let device = self.client.call(call).await.map_err(|error| match error.downcast_ref::<Refused>() {
-            Some(refused) if refused.status == StatusCode::CONFLICT => error.context(format!(
-                "{id} exists; `ironhub device connection-string {id}` prints how to connect it"
-            )),
+            Some(refused) if refused.status == StatusCode::CONFLICT => {
+                error.context(format!("{id} exists; `ironhub device connection-string {id}` prints how to connect it"))
+            }
             _ => error,
         })?;
         let text = connection_string(self.client.host_name(), id, &device)?;

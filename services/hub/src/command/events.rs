@@ -70,7 +70,8 @@ fn human(event: &Value) -> String {
         (None, Some(base64)) => format!("base64:{base64}"),
         (None, None) => String::new(),
     };
-    let properties = event.get("properties").filter(|properties| properties.as_object().is_some_and(|map| !map.is_empty()));
+    let properties =
+        event.get("properties").filter(|properties| properties.as_object().is_some_and(|map| !map.is_empty()));
     let properties = properties.map(|properties| format!("  {properties}"));
     format!("{time}  {device}{}  {body}{}", module.unwrap_or_default(), properties.unwrap_or_default())
 }

@@ -15,11 +15,7 @@ const SECTIONS: [Section; 6] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
-    Section {
-        name: "certificates",
-        structure: "CertificatesConfig",
-        source: include_str!("../certificates/mod.rs"),
-    },
+    Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") },
     Section {
         name: "event_log",
         structure: "Config",

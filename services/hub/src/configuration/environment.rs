@@ -34,7 +34,11 @@ impl Environment {
 
     /// The value of a variable, when it is set to something.
     pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.variables
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// Writes the settings among the variables over those of the file.
@@ -52,7 +56,8 @@ impl Environment {
 
 /// `IRONHUB_LOG__FILTER` is `log.filter`; `None` for a variable that is no setting.
 fn setting_path(variable: &str, known: &Table) -> Option<Vec<String>> {
-    let path: Vec<String> = variable.strip_prefix(PREFIX)?.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+    let path: Vec<String> =
+        variable.strip_prefix(PREFIX)?.to_ascii_lowercase().split("__").map(str::to_owned).collect();
     let first_level = path.first().is_some_and(|name| known.contains_key(name));
     (path.len() > 1 || first_level).then_some(path)
 }
@@ -87,4 +92,3 @@ fn insert(table: &mut Table, path: &[String], value: Value) -> anyhow::Result<()
     table.insert(name.clone(), value);
     Ok(())
 }
-

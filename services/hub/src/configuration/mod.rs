@@ -44,9 +44,18 @@ pub struct Config {
     pub admin: AdminSection,
     pub certificates: CertificatesConfig,
     /// Its folder is relative to `data_dir`, unless it is absolute.
+    pub gateway: GatewaySection,
     pub event_log: eventlog::embedded::Config,
     /// Its folder is relative to `data_dir`, unless it is absolute.
     pub shard: shard::group::Config,
+}
+
+/// Bounds on what clients can make the hub hold or do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySection {
+    pub limits: gateway::config::Limits,
+    pub https: gateway::https::Limits,
 }
 
 /// Device ids as a list of strings.
@@ -111,6 +120,7 @@ impl Default for Config {
             log: LogConfig::default(),
             admin: AdminSection::default(),
             certificates: CertificatesConfig::default(),
+            gateway: GatewaySection::default(),
             event_log: eventlog::embedded::Config::default(),
             shard: shard::group::Config::default(),
         }
@@ -131,8 +141,9 @@ impl Config {
     }
 
     fn apply(&mut self, arguments: AllArguments) {
-        let AllArguments { data_dir, listen_address, host_names, mqtt_port, https_port, admin_port, with_devices, .. } =
-            arguments;
+        let AllArguments {
+            data_dir, listen_address, host_names, mqtt_port, https_port, admin_port, with_devices, ..
+        } = arguments;
         self.data_dir = data_dir.unwrap_or_else(|| std::mem::take(&mut self.data_dir));
         self.listen_address = listen_address.unwrap_or(self.listen_address);
         self.mqtt_port = mqtt_port.unwrap_or(self.mqtt_port);
@@ -178,6 +189,18 @@ impl Config {
     /// Where the admin listener listens.
     pub fn admin_address(&self) -> SocketAddr {
         SocketAddr::new(self.admin.address.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.admin.port)
+    }
+
+    /// What the gateway needs of it.
+    pub fn gateway(&self) -> gateway::Config {
+        gateway::Config {
+            listen_address: self.listen_address,
+            mqtt_port: self.mqtt_port,
+            https_port: self.https_port,
+            host_names: self.host_names.clone(),
+            limits: self.gateway.limits.clone(),
+            https: self.gateway.https.clone(),
+        }
     }
 
     /// The settings as a configuration file that explains itself.
@@ -244,12 +267,16 @@ mod tests {
     #[test]
     fn variables_of_others_are_left_alone() {
         let variables = [("IRONHUB_SERVICE_HOST", "10.0.0.1"), ("IRONHUB_PORT", "tcp://10.0.0.1:443"), ("HOME", "/h")];
-        assert_eq!(load(None, &variables, AllArguments::default()).unwrap().data_dir, Path::new("/h/.local/share/ironhub"));
+        assert_eq!(
+            load(None, &variables, AllArguments::default()).unwrap().data_dir,
+            Path::new("/h/.local/share/ironhub")
+        );
     }
 
     #[test]
     fn lists_and_texts_may_be_written_plainly() {
-        let variables = [("IRONHUB_HOST_NAMES", "a, b"), ("IRONHUB_DATA_DIR", "123"), ("IRONHUB_WITH_DEVICES", "['x,y']")];
+        let variables =
+            [("IRONHUB_HOST_NAMES", "a, b"), ("IRONHUB_DATA_DIR", "123"), ("IRONHUB_WITH_DEVICES", "['x,y']")];
         let config = load(None, &variables, AllArguments::default()).unwrap();
         assert_eq!(config.host_names, ["a", "b"]);
         assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("123"));
