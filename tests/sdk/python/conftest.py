@@ -57,4 +57,7 @@ def connect(hub):
 
     yield open_client
     for client in clients:
-        client.shutdown()
+        try:
+            client.shutdown()
+        except Exception:  # the test shut it down itself
+            pass

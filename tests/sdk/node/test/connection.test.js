@@ -4,7 +4,8 @@
 const test = require('node:test');
 const assert = require('node:assert/strict');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { Message, NoRetry } = require('azure-iot-device');
+const { NoRetry } = require('azure-iot-common');
+const { Message } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
 const { Http } = require('azure-iot-device-http');
 const { hub, newDevice, connect, connectionString, events } = require('../hub');

@@ -37,21 +37,22 @@ for (const [name, transport] of [['MQTT', Mqtt], ['HTTPS', Http]]) {
     assert.equal(system['iothub-message-source'], 'Telemetry');
     assert.deepEqual(event.properties, { alert: 'high', level: '7' });
   });
-
-  test(`a batch arrives in order over ${name}`, async (t) => {
-    const device = await newDevice(t);
-    const client = await connect(t, device, transport);
-    const messages = ['one', 'two', 'three'].map((text) => {
-      const message = new Message(text);
-      message.properties.add('text', text);
-      return message;
-    });
-    await client.sendEventBatch(messages);
-    const received = await events(device.deviceId, 3);
-    assert.deepEqual(received.map((event) => event.body), ['one', 'two', 'three']);
-    assert.deepEqual(received.map((event) => event.properties.text), ['one', 'two', 'three']);
-  });
 }
+
+// The SDK offers batches over HTTPS only.
+test('a batch arrives in order over HTTPS', async (t) => {
+  const device = await newDevice(t);
+  const client = await connect(t, device, Http);
+  const messages = ['one', 'two', 'three'].map((text) => {
+    const message = new Message(text);
+    message.properties.add('text', text);
+    return message;
+  });
+  await client.sendEventBatch(messages);
+  const received = await events(device.deviceId, 3);
+  assert.deepEqual(received.map((event) => event.body), ['one', 'two', 'three']);
+  assert.deepEqual(received.map((event) => event.properties.text), ['one', 'two', 'three']);
+});
 
 test('special characters survive MQTT', async (t) => {
   const device = await newDevice(t);
