@@ -71,7 +71,14 @@ impl Devices {
         connect(id, Some((user, self.token(index))))
     }
 
-    async fn each(&self, target: &Target, method: &str, headers: &str, body: &[u8], success: u16) -> anyhow::Result<()> {
+    async fn each(
+        &self,
+        target: &Target,
+        method: &str,
+        headers: &str,
+        body: &[u8],
+        success: u16,
+    ) -> anyhow::Result<()> {
         let connector = https_connector(target)?;
         let token = service_token(target);
         let next = &Cell::new(0);

@@ -74,7 +74,13 @@ impl Counters {
     }
 
     /// Measures for a while; prints a line each second.
-    pub async fn measure(&self, what: &str, unit: &str, duration: Duration, server: Option<ServerProcess>) -> anyhow::Result<Measurement> {
+    pub async fn measure(
+        &self,
+        what: &str,
+        unit: &str,
+        duration: Duration,
+        server: Option<ServerProcess>,
+    ) -> anyhow::Result<Measurement> {
         self.measured.set(0);
         *self.latency.borrow_mut() = Histogram::default();
         self.measuring.set(true);
@@ -183,8 +189,10 @@ impl Measurement {
             server_cpu_microseconds: optional(|round| round.server_cpu_microseconds),
             server_cpu_cores: optional(|round| round.server_cpu_cores),
             generator_cpu_microseconds: figure(&|round| round.generator_cpu_microseconds),
-            server_resident_bytes: optional(|round| round.server_resident_bytes.map(|bytes| bytes as f64)).map(|bytes| bytes as u64),
-            server_private_bytes: optional(|round| round.server_private_bytes.map(|bytes| bytes as f64)).map(|bytes| bytes as u64),
+            server_resident_bytes: optional(|round| round.server_resident_bytes.map(|bytes| bytes as f64))
+                .map(|bytes| bytes as u64),
+            server_private_bytes: optional(|round| round.server_private_bytes.map(|bytes| bytes as f64))
+                .map(|bytes| bytes as u64),
         }
     }
 }

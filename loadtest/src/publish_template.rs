@@ -41,8 +41,13 @@ mod tests {
         let mut rest = out.as_slice();
         for id in [1, 2] {
             let Some((answer, length)) = decode_answer(rest)? else { panic!("incomplete") };
-            let expected =
-                Answer::Publish { topic: "t", payload: &[7; 200], packet_id: Some(id), duplicate: false, retain: false };
+            let expected = Answer::Publish {
+                topic: "t",
+                payload: &[7; 200],
+                packet_id: Some(id),
+                duplicate: false,
+                retain: false,
+            };
             assert_eq!(answer, expected);
             rest = rest.get(length..).unwrap_or_default();
         }

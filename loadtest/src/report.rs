@@ -40,7 +40,9 @@ impl Report {
             row("server CPU, cores".into(), 2, |m| m.server_cpu_cores),
             row(format!("generator CPU per {unit}, us"), 2, |m| Some(m.generator_cpu_microseconds)),
             row("server RSS, MiB".into(), 1, |m| m.server_resident_bytes.map(|bytes| bytes as f64 / 1048576.0)),
-            row("server private memory, MiB".into(), 1, |m| m.server_private_bytes.map(|bytes| bytes as f64 / 1048576.0)),
+            row("server private memory, MiB".into(), 1, |m| {
+                m.server_private_bytes.map(|bytes| bytes as f64 / 1048576.0)
+            }),
             row("errors".into(), 0, |m| Some(m.errors.values().sum::<u64>() as f64)),
         ]
     }

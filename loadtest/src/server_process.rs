@@ -45,7 +45,9 @@ impl ServerProcess {
     pub fn memory(self) -> anyhow::Result<Memory> {
         let rollup = self.read("smaps_rollup")?;
         let kilobytes = |name: &str| {
-            let lines = rollup.lines().filter_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
+            let lines = rollup
+                .lines()
+                .filter_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());
             lines.sum::<u64>() * 1024
         };
         Ok(Memory { resident: kilobytes("Rss:"), private: kilobytes("Private_Clean:") + kilobytes("Private_Dirty:") })

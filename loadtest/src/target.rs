@@ -50,17 +50,25 @@ impl Target {
     /// What `hub.json` says, and over it what the flags say.
     pub fn find(arguments: &TargetArguments) -> anyhow::Result<Self> {
         let hub = arguments.data_dir.as_deref().map(read_hub_json).transpose()?;
-        let text = arguments.connection_string.as_deref().or(hub.as_ref().map(|hub| hub.connection_strings.iothubowner.as_str()));
+        let text = arguments
+            .connection_string
+            .as_deref()
+            .or(hub.as_ref().map(|hub| hub.connection_strings.iothubowner.as_str()));
         let text = text.context("say which hub with --data-dir DIR or --connection-string TEXT; see --help")?;
         let parsed: ConnectionString = text.parse().context("the connection string cannot be read")?;
         let host = parsed.host_name.clone();
-        let address = arguments.address.clone().or(hub.as_ref().and_then(|hub| Some(hub.address?.to_string()))).unwrap_or(host.clone());
+        let address = arguments
+            .address
+            .clone()
+            .or(hub.as_ref().and_then(|hub| Some(hub.address?.to_string())))
+            .unwrap_or(host.clone());
         let authority = arguments.certificate_authority_file.clone();
         let authority = authority.or(hub.as_ref().and_then(|hub| hub.certificate_authority_file.clone()));
         Ok(Self {
             mqtt: resolve(&address, arguments.mqtt_port.or(hub.as_ref().map(|hub| hub.ports.mqtt)).unwrap_or(8883))?,
             https: resolve(&address, arguments.https_port.or(hub.as_ref().map(|hub| hub.ports.https)).unwrap_or(443))?,
-            certificate_authority_file: authority.context("name the hub's authority with --certificate-authority-file")?,
+            certificate_authority_file: authority
+                .context("name the hub's authority with --certificate-authority-file")?,
             policy: parsed.shared_access_key_name.context("the connection string names no policy")?,
             key: parsed.shared_access_key.context("the connection string has no key")?,
             host_name: host,
@@ -79,8 +87,9 @@ fn server(arguments: &TargetArguments) -> anyhow::Result<Option<ServerProcess>> 
 
 fn read_hub_json(data_dir: &Path) -> anyhow::Result<HubJson> {
     let path = data_dir.join("hub.json");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}; is `ironhub all --data-dir {}` running?", path.display(), data_dir.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("cannot read {}; is `ironhub all --data-dir {}` running?", path.display(), data_dir.display())
+    })?;
     serde_json::from_str(&text).with_context(|| format!("{} is no hub.json", path.display()))
 }
 

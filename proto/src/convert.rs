@@ -2,8 +2,9 @@
 //! that names the member, never a default.
 
 use model::{
-    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId, ModuleIdentity,
-    Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKeys, Thumbprints, Timestamp,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId,
+    ModuleIdentity, Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKeys, Thumbprints,
+    Timestamp,
 };
 
 use crate::shard::v1;

@@ -37,11 +37,27 @@ const FOREIGN: &[(&str, &[&str])] = &[
 
 /// Folder, and words that its sources (tests aside) must not contain, with the reason.
 const FORBIDDEN: &[(&str, &[&str], &str)] = &[
-    ("services/libs/mqtt/src", &["tokio", "std::net", "SystemTime", "Instant::now", "DeviceId"], "sans-IO: no socket, task, clock or device"),
-    ("services/libs/auth/src", &["tokio", "std::net", "std::fs", "SystemTime", "Timestamp::now"], "pure: no IO, no clock"),
-    ("services/libs/model/src", &["tokio", "std::net", "std::fs", "SystemTime", "Timestamp::now"], "values: no IO, no clock"),
+    (
+        "services/libs/mqtt/src",
+        &["tokio", "std::net", "SystemTime", "Instant::now", "DeviceId"],
+        "sans-IO: no socket, task, clock or device",
+    ),
+    (
+        "services/libs/auth/src",
+        &["tokio", "std::net", "std::fs", "SystemTime", "Timestamp::now"],
+        "pure: no IO, no clock",
+    ),
+    (
+        "services/libs/model/src",
+        &["tokio", "std::net", "std::fs", "SystemTime", "Timestamp::now"],
+        "values: no IO, no clock",
+    ),
     ("services/shard/src", &["mqtt::", "hyper::", "http::Request"], "a shard knows no protocol head"),
-    ("services/shard/src/state", &["SystemTime", "Instant::now", "Timestamp::now", "rand", "Uuid", "std::env"], "apply is deterministic"),
+    (
+        "services/shard/src/state",
+        &["SystemTime", "Instant::now", "Timestamp::now", "rand", "Uuid", "std::env"],
+        "apply is deterministic",
+    ),
     ("services/gateway/src", &["rocksdb", "openraft", "proto::"], "a gateway reaches shards by shard-client only"),
 ];
 
@@ -86,7 +102,8 @@ fn is_test_file(path: &Path) -> bool {
 }
 
 fn contains_word(line: &str, word: &str) -> bool {
-    let is_part = |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
+    let is_part =
+        |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
     let starts_with_letter = word.starts_with(char::is_alphanumeric);
     let ends_with_letter = word.ends_with(char::is_alphanumeric);
     line.match_indices(word).any(|(at, _)| {
@@ -111,7 +128,11 @@ fn crates_import_only_what_they_may() -> TestResult {
             continue;
         };
         let used = dependencies(package);
-        wrong.extend(used.intersection(&ours).filter(|used| !allowed.contains(used)).map(|used| format!("{name} imports {used}")));
+        wrong.extend(
+            used.intersection(&ours)
+                .filter(|used| !allowed.contains(used))
+                .map(|used| format!("{name} imports {used}")),
+        );
         for (foreign, users) in FOREIGN {
             if used.contains(foreign) && !users.contains(&name) {
                 wrong.push(format!("{name} uses {foreign}"));
@@ -137,9 +158,12 @@ fn what_must_stay_apart_is_apart() -> TestResult {
     for (folder, words, reason) in FORBIDDEN {
         for (path, text) in sources(&root().join(folder))? {
             for (number, line) in code(&text).filter(|_| !is_test_file(&path)) {
-                wrong.extend(words.iter().filter(|word| contains_word(line, word)).map(|word| {
-                    format!("{}:{number} says `{word}` ({reason})", path.display())
-                }));
+                wrong.extend(
+                    words
+                        .iter()
+                        .filter(|word| contains_word(line, word))
+                        .map(|word| format!("{}:{number} says `{word}` ({reason})", path.display())),
+                );
             }
         }
     }
@@ -157,7 +181,10 @@ fn only_the_binary_reads_the_environment_and_nothing_is_unbounded() -> TestResul
             if !is_hub && ["std::env", "env::var", "env::args"].iter().any(|word| contains_word(line, word)) {
                 wrong.push(format!("{} reads the environment", place()));
             }
-            if ["unbounded_channel", "UnboundedSender", "UnboundedReceiver", "mpsc::unbounded", "sync::mpsc::channel()"].iter().any(|word| line.contains(word)) {
+            if ["unbounded_channel", "UnboundedSender", "UnboundedReceiver", "mpsc::unbounded", "sync::mpsc::channel()"]
+                .iter()
+                .any(|word| line.contains(word))
+            {
                 wrong.push(format!("{} has an unbounded channel", place()));
             }
             if ["todo!", "unimplemented!", "dbg!("].iter().any(|word| line.contains(word)) {

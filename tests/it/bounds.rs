@@ -143,7 +143,8 @@ async fn http_heads_and_bodies_are_bounded() -> TestResult {
     assert!(answer.is_err() || answer.is_ok_and(|answer| matches!(answer.status, 400 | 413)));
     // Announced, never sent: it must not be waited for without end, nor reserved.
     let mut connection = hub.https().await?;
-    let head = format!("PUT {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: {token}\r\nContent-Length: 99999999999\r\n\r\n");
+    let head =
+        format!("PUT {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: {token}\r\nContent-Length: 99999999999\r\n\r\n");
     connection.send_raw(head.as_bytes()).await?;
     let answer = connection.response().await;
     assert!(answer.is_err() || answer.is_ok_and(|answer| matches!(answer.status, 400 | 413)));

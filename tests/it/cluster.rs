@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ironhub_tests::{Cluster, TestResult, eventually};
 use model::{
-    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, GroupId, Principal, SymmetricKey,
-    SymmetricKeys, group_of,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, GroupId, Principal,
+    SymmetricKey, SymmetricKeys, group_of,
 };
 use shard_client::{NewAttachment, Precondition, SessionEvent, ShardClient};
 use tokio::task::JoinSet;
@@ -111,7 +111,10 @@ async fn everyone_has(cluster: &Cluster, histories: &[History]) -> TestResult {
             let group = node.group(group).unwrap().clone();
             eventually("a replica caught up", async || {
                 let view = group.view()?;
-                let mut own = histories.iter().flat_map(|history| &history.created).filter(|id| group_of(id, GROUPS) == group.id());
+                let mut own = histories
+                    .iter()
+                    .flat_map(|history| &history.created)
+                    .filter(|id| group_of(id, GROUPS) == group.id());
                 Ok(own.all(|id| has_device(&view, id)))
             })
             .await?;
@@ -189,9 +192,11 @@ async fn two_hundred_connections_come_back_after_a_change_of_leader() -> TestRes
         let attachment = attach(&gateway, &credentials).await?;
         attached.push((credentials, attachment));
     }
-    let ids = |attached: &[(Credentials, shard_client::Attachment)]| -> Vec<ConnectionId> { attached.iter().map(|(_, attachment)| attachment.connection_id).collect() };
+    let ids = |attached: &[(Credentials, shard_client::Attachment)]| -> Vec<ConnectionId> {
+        attached.iter().map(|(_, attachment)| attachment.connection_id).collect()
+    };
     assert!(ids(&attached).iter().collect::<std::collections::BTreeSet<_>>().len() > DEVICES / 4, "ids are told apart");
-    let connected = async || Ok(gateway.statistics().await?.connected_device_count as usize);
+    let connected = async || anyhow::Ok(gateway.statistics().await?.connected_device_count as usize);
     eventually("all are connected", async || Ok::<_, anyhow::Error>(connected().await? == DEVICES)).await?;
     for group in GroupId::devices(GROUPS) {
         let leader = cluster.leader(group).await?;

@@ -60,7 +60,11 @@ async fn every_cause_of_refusal_has_its_code() -> TestResult {
         ("a device's token for its module", 5, mqtt::Connect { password: Some(device.token()), ..module.connect() }),
         ("no token", 5, mqtt::Connect { password: None, ..good.clone() }),
         ("no token but something else", 5, with_token("password".into())),
-        ("a token without signature", 5, with_token(format!("SharedAccessSignature sr={}&se=9999999999", device.resource()))),
+        (
+            "a token without signature",
+            5,
+            with_token(format!("SharedAccessSignature sr={}&se=9999999999", device.resource())),
+        ),
         ("an unknown device", 5, unknown.connect()),
         ("an unknown module", 5, unknown_module.connect()),
         ("no user name", 5, mqtt::Connect { username: None, password: None, ..good.clone() }),
@@ -95,7 +99,10 @@ async fn tokens_of_every_shape_are_accepted() -> TestResult {
         ("a policy's, for all devices", token(&format!("{host}/devices"), &policy_key, Some(&policy))),
         ("a policy's, for the device", token(&resource, &owner_key, Some(&owner))),
         ("a policy's, its name in another case", token(&host, &policy_key, Some("DEVICE"))),
-        ("with the longer resource of Device Explorer", token(&format!("{resource}/api-version=2016-11-14"), &device.primary_key, None)),
+        (
+            "with the longer resource of Device Explorer",
+            token(&format!("{resource}/api-version=2016-11-14"), &device.primary_key, None),
+        ),
         ("surrounded by spaces", format!(" {} ", device.token())),
     ];
     for (what, password) in cases {
@@ -158,7 +165,8 @@ async fn every_filter_that_clients_use_is_granted() -> TestResult {
         "$iothub/#".into(),
         "$iothub/methods/#".into(),
     ];
-    let filters: Vec<_> = own.iter().zip([0, 1, 2].into_iter().cycle()).map(|(filter, asked)| (filter.as_str(), asked)).collect();
+    let filters: Vec<_> =
+        own.iter().zip([0, 1, 2].into_iter().cycle()).map(|(filter, asked)| (filter.as_str(), asked)).collect();
     let codes: Vec<u8> = filters.iter().map(|(_, asked)| (*asked).min(1)).collect();
     let mut client = hub.connect(&device).await?;
     assert_eq!(client.subscribe(9, &filters).await?, Received::SubAck { packet_id: 9, codes });

@@ -64,7 +64,8 @@ async fn writes_are_refused_reads_go_on_and_it_recovers() -> TestResult {
     let mut client = hub.connect(&device).await?;
     client.publish_acknowledged(&device.events_topic(), b"after").await?;
     let events = hub.events(&device.device_id).await?;
-    let bodies: Vec<_> = events.iter().filter_map(|event| event["body"].as_str()).filter(|body| *body != "during").collect();
+    let bodies: Vec<_> =
+        events.iter().filter_map(|event| event["body"].as_str()).filter(|body| *body != "during").collect();
     assert_eq!(bodies, ["before", "after"]);
     Ok(())
 }

@@ -37,12 +37,17 @@ async fn a_restart_keeps_everything() -> TestResult {
     let device = hub.new_device().await?;
     hub.connect(&device).await?.publish_acknowledged(&device.events_topic(), b"before").await?;
     let (strings, authority) = (hub.json["connectionStrings"].clone(), std::fs::read(&hub.authority)?);
-    let identity = hub.call("GET", &format!("/devices/{}", device.device_id), &[], &serde_json::Value::Null).await?.json()?;
+    let identity =
+        hub.call("GET", &format!("/devices/{}", device.device_id), &[], &serde_json::Value::Null).await?.json()?;
     hub.terminate()?;
     hub.ended().await?;
     let hub = hub.restart().await?;
     assert_eq!((&hub.json["connectionStrings"], std::fs::read(&hub.authority)?), (&strings, authority));
-    let again = hub.call("GET", &format!("/devices/{}", device.device_id), &[], &serde_json::Value::Null).await?.expect(200)?.json()?;
+    let again = hub
+        .call("GET", &format!("/devices/{}", device.device_id), &[], &serde_json::Value::Null)
+        .await?
+        .expect(200)?
+        .json()?;
     for member in ["etag", "generationId", "authentication", "status"] {
         assert_eq!(again[member], identity[member], "{member}");
     }

@@ -64,7 +64,9 @@ fn check(events: &[Value], devices: &[Device], acknowledged: &[u64], what: &str)
         assert_eq!(offsets.last().copied(), Some(offsets.len() as u64 - 1), "{what}: partition {partition} has a gap");
     }
     for (device, acknowledged) in devices.iter().zip(acknowledged) {
-        let of_device = events.iter().filter(|event| event["systemProperties"]["iothub-connection-device-id"] == device.device_id.as_str());
+        let of_device = events
+            .iter()
+            .filter(|event| event["systemProperties"]["iothub-connection-device-id"] == device.device_id.as_str());
         let numbers: BTreeSet<u64> = of_device.filter_map(|event| event["body"].as_u64()).collect();
         let missing: Vec<_> = (0..*acknowledged).filter(|number| !numbers.contains(number)).collect();
         assert!(missing.is_empty(), "{what}: {} lost {missing:?} of {acknowledged}", device.device_id);
@@ -94,7 +96,9 @@ async fn twenty_kills_lose_nothing_that_was_acknowledged() -> TestResult {
         check(&events, &devices, &acknowledged, &format!("round {round}"));
         // What was sent and not acknowledged may be there too; numbers go on behind it.
         for (device, next) in devices.iter().zip(&mut acknowledged) {
-            let of_device = events.iter().filter(|event| event["systemProperties"]["iothub-connection-device-id"] == device.device_id.as_str());
+            let of_device = events
+                .iter()
+                .filter(|event| event["systemProperties"]["iothub-connection-device-id"] == device.device_id.as_str());
             *next = of_device.filter_map(|event| event["body"].as_u64()).max().map_or(0, |number| number + 1);
         }
     }

@@ -5,27 +5,34 @@ use serde_json::json;
 
 /// The credentials of a hub, in the order of the columns below.
 const CREDENTIALS: [&str; 9] = [
-    "iothubowner", "service", "device", "registryRead", "registryReadWrite", "own device", "own module", "other device",
+    "iothubowner",
+    "service",
+    "device",
+    "registryRead",
+    "registryReadWrite",
+    "own device",
+    "own module",
+    "other device",
     "nobody",
 ];
 
 /// Operation, and for every credential whether it may (x) or not (-).
 const MATRIX: &[(&str, &str, &str)] = &[
     //                                                     owner service device read write own module other nobody
-    ("GET", "/devices",                                    "x - - x x - - - -"),
-    ("GET", "/devices/{device}",                           "x - - x x - - - -"),
-    ("PUT", "/devices/{new}",                              "x - - - x - - - -"),
-    ("PUT+", "/devices/{device}",                          "x - - - x - - - -"),
-    ("DELETE", "/devices/{missing}",                       "x - - - x - - - -"),
-    ("GET", "/devices/{device}/modules",                   "x - - x x x - - -"),
-    ("GET", "/devices/{device}/modules/m",                 "x - - x x x - - -"),
-    ("PUT", "/devices/{device}/modules/{new}",             "x - - - x x - - -"),
-    ("DELETE", "/devices/{device}/modules/{missing}",      "x - - - x x - - -"),
-    ("GET", "/statistics/devices",                         "x x - x x - - - -"),
-    ("GET", "/statistics/service",                         "x x - x x - - - -"),
-    ("POST", "/devices/{device}/messages/events",          "x - x - - x - - -"),
+    ("GET", "/devices", "x - - x x - - - -"),
+    ("GET", "/devices/{device}", "x - - x x - - - -"),
+    ("PUT", "/devices/{new}", "x - - - x - - - -"),
+    ("PUT+", "/devices/{device}", "x - - - x - - - -"),
+    ("DELETE", "/devices/{missing}", "x - - - x - - - -"),
+    ("GET", "/devices/{device}/modules", "x - - x x x - - -"),
+    ("GET", "/devices/{device}/modules/m", "x - - x x x - - -"),
+    ("PUT", "/devices/{device}/modules/{new}", "x - - - x x - - -"),
+    ("DELETE", "/devices/{device}/modules/{missing}", "x - - - x x - - -"),
+    ("GET", "/statistics/devices", "x x - x x - - - -"),
+    ("GET", "/statistics/service", "x x - x x - - - -"),
+    ("POST", "/devices/{device}/messages/events", "x - x - - x - - -"),
     ("POST", "/devices/{device}/modules/m/messages/events", "x - x - - - x - -"),
-    ("GET", "/ironhub/v1/events?since=latest",             "x x - - - - - - -"),
+    ("GET", "/ironhub/v1/events?since=latest", "x x - - - - - - -"),
 ];
 
 #[tokio::test]
@@ -46,7 +53,10 @@ async fn the_permission_table_holds() -> TestResult {
                 "nobody" => String::new(),
                 policy => hub.policy_token(policy)?,
             };
-            let path = path.replace("{device}", &device.device_id).replace("{new}", &hub.new_id()).replace("{missing}", "missing");
+            let path = path
+                .replace("{device}", &device.device_id)
+                .replace("{new}", &hub.new_id())
+                .replace("{missing}", "missing");
             let (method, if_match) = match *method {
                 "PUT+" => ("PUT", true),
                 method => (method, method == "DELETE"),

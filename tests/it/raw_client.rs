@@ -28,7 +28,10 @@ async fn mosquitto_pub_publishes_with_both_qualities_and_retain() -> TestResult 
         assert!(output.status.success(), "{}", text(&output));
     }
     let with_bag = format!("{topic}%24.ct=application%2Fjson&%24.ce=utf-8&alert=true");
-    let output = mosquitto("mosquitto_pub", &hub, &device).args(["-t", &with_bag, "-m", "{\"t\":1}", "-q", "1"]).output().await?;
+    let output = mosquitto("mosquitto_pub", &hub, &device)
+        .args(["-t", &with_bag, "-m", "{\"t\":1}", "-q", "1"])
+        .output()
+        .await?;
     assert!(output.status.success(), "{}", text(&output));
     let events = hub.wait_for_events(&device.device_id, 4).await?;
     let mut bodies: Vec<_> = events.iter().map(|event| event["body"].to_string()).collect();
@@ -57,7 +60,8 @@ async fn mosquitto_sub_is_granted_its_filters() -> TestResult {
     let hub = Hub::shared().await?;
     let device = hub.new_device().await?;
     for filter in ["#", &format!("devices/{}/messages/devicebound/#", device.device_id)] {
-        let output = mosquitto("mosquitto_sub", &hub, &device).args(["-t", filter, "-q", "1", "-d", "-W", "1"]).output().await?;
+        let output =
+            mosquitto("mosquitto_sub", &hub, &device).args(["-t", filter, "-q", "1", "-d", "-W", "1"]).output().await?;
         assert!(text(&output).contains("received SUBACK") && text(&output).contains("QoS 1"), "{}", text(&output));
     }
     Ok(())

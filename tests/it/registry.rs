@@ -17,7 +17,8 @@ async fn refused(response: Response, status: u16, name: &str) -> TestResult {
 async fn a_created_device_has_every_member() -> TestResult {
     let hub = Hub::shared().await?;
     let id = hub.new_id();
-    let response = put(&hub, &format!("/devices/{id}"), None, json!({ "deviceId": id, "unknown": 1 })).await?.expect(200)?;
+    let response =
+        put(&hub, &format!("/devices/{id}"), None, json!({ "deviceId": id, "unknown": 1 })).await?.expect(200)?;
     let device = response.json()?;
     let expected = json!({
         "deviceId": id, "connectionState": "Disconnected", "status": "enabled", "statusReason": null,
@@ -78,8 +79,12 @@ async fn etags_decide() -> TestResult {
     }
     refused(put(&hub, &path, Some("nonsense"), current.clone()).await?, 412, "PreconditionFailed").await?;
     refused(hub.call("DELETE", &path, &[], &Value::Null).await?, 412, "PreconditionFailed").await?;
-    refused(hub.call("DELETE", &path, &[("If-Match", "\"AAAA\"")], &Value::Null).await?, 412, "PreconditionFailed").await?;
-    let deleted = hub.call("DELETE", &path, &[("If-Match", current["etag"].as_str().unwrap())], &Value::Null).await?.expect(204)?;
+    refused(hub.call("DELETE", &path, &[("If-Match", "\"AAAA\"")], &Value::Null).await?, 412, "PreconditionFailed")
+        .await?;
+    let deleted = hub
+        .call("DELETE", &path, &[("If-Match", current["etag"].as_str().unwrap())], &Value::Null)
+        .await?
+        .expect(204)?;
     assert_eq!(deleted.body, b"");
     refused(hub.call("GET", &path, &[], &Value::Null).await?, 404, "DeviceNotFound").await?;
     let again = put(&hub, &path, None, body).await?.expect(200)?.json()?;
@@ -113,7 +118,10 @@ async fn bodies_are_validated() -> TestResult {
         (key("AAECAwQFBgcICQoLDA0ODw=="), 200),
         (key("c2hvcnQ="), 400),
         (key("not base64 at all"), 400),
-        (json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": OTHER_KEY, "secondaryKey": null } } }), 400),
+        (
+            json!({ "authentication": { "type": "sas", "symmetricKey": { "primaryKey": OTHER_KEY, "secondaryKey": null } } }),
+            400,
+        ),
         (thumbprint(&"AB".repeat(20)), 200),
         (thumbprint(&"cd".repeat(32)), 200),
         (thumbprint(&"AB:".repeat(20)), 400),
@@ -148,9 +156,13 @@ async fn bodies_are_validated() -> TestResult {
 async fn paths_are_understood_however_they_are_written() -> TestResult {
     let hub = Hub::shared().await?;
     let id = format!("{}-a%b#c?d*!'($),=@:.+_", hub.new_id());
-    let encoded: String = id.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    let encoded: String = id
+        .bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
     put(&hub, &format!("/devices/{encoded}"), None, json!({ "deviceId": id })).await?.expect(200)?;
-    let partly = encoded.replace("%27", "'").replace("%28", "(").replace("%29", ")").replace("%2A", "*").replace("%21", "!");
+    let partly =
+        encoded.replace("%27", "'").replace("%28", "(").replace("%29", ")").replace("%2A", "*").replace("%21", "!");
     for path in [
         format!("/devices/{encoded}"),
         format!("/devices/{partly}"),
@@ -208,7 +220,8 @@ async fn lists_and_statistics_count() -> TestResult {
     }
     let list = async |path: &str| hub.call("GET", path, &[], &Value::Null).await?.expect(200)?.json();
     let ids = |list: &Value| {
-        let mut ids: Vec<_> = list.as_array().unwrap().iter().map(|device| device["deviceId"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<_> =
+            list.as_array().unwrap().iter().map(|device| device["deviceId"].as_str().unwrap().to_owned()).collect();
         ids.sort();
         ids
     };
@@ -233,12 +246,15 @@ async fn connection_state_follows_the_connection() -> TestResult {
     let hub = Hub::shared().await?;
     let device = hub.new_device().await?;
     let path = format!("/devices/{}", device.device_id);
-    let state = async || Ok(hub.call("GET", &path, &[], &Value::Null).await?.expect(200)?.json()?["connectionState"].clone());
+    let state = async || {
+        anyhow::Ok(hub.call("GET", &path, &[], &Value::Null).await?.expect(200)?.json()?["connectionState"].clone())
+    };
     let etag = device.etag.clone();
     let client = hub.connect(&device).await?;
     ironhub_tests::eventually("connected", async || Ok::<_, anyhow::Error>(state().await? == "Connected")).await?;
     client.disconnect().await?;
-    ironhub_tests::eventually("disconnected", async || Ok::<_, anyhow::Error>(state().await? == "Disconnected")).await?;
+    ironhub_tests::eventually("disconnected", async || Ok::<_, anyhow::Error>(state().await? == "Disconnected"))
+        .await?;
     let now = hub.call("GET", &path, &[], &Value::Null).await?.json()?;
     assert_eq!(now["etag"], etag.as_str(), "connections do not change the identity's version");
     assert_ne!(now["connectionStateUpdatedTime"], "0001-01-01T00:00:00");
@@ -267,9 +283,12 @@ async fn modules_live_and_die_with_their_device() -> TestResult {
     let list = hub.call("GET", &modules, &[], &Value::Null).await?.expect(200)?.json()?;
     assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
     hub.delete_device(&device).await?.expect(204)?;
-    refused(hub.call("GET", &path, &[], &Value::Null).await?, 404, "ModuleNotFound")
-        .await
-        .or(refused(hub.call("GET", &path, &[], &Value::Null).await?, 404, "DeviceNotFound").await)?;
+    refused(hub.call("GET", &path, &[], &Value::Null).await?, 404, "ModuleNotFound").await.or(refused(
+        hub.call("GET", &path, &[], &Value::Null).await?,
+        404,
+        "DeviceNotFound",
+    )
+    .await)?;
     hub.create_device(&device.device_id).await?;
     let list = hub.call("GET", &modules, &[], &Value::Null).await?.expect(200)?.json()?;
     assert_eq!(list, json!([]), "a new device has no old modules");

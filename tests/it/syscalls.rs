@@ -53,13 +53,20 @@ async fn fdatasync_comes_before_puback() -> TestResult {
     let mut after = 0;
     for number in 0..MESSAGES {
         let marker = format!("marker-{number}-");
-        let written = lines.iter().position(|line| line.text.contains(&marker)).with_context(|| format!("{marker} is never written"))?;
+        let written = lines
+            .iter()
+            .position(|line| line.text.contains(&marker))
+            .with_context(|| format!("{marker} is never written"))?;
         let file = file_of(lines.get(written).context("a line")?.text).context("no file descriptor")?;
-        let is_sync = |line: &Line<'_>| (line.text.starts_with("fdatasync(") || line.text.starts_with("fsync(")) && file_of(line.text) == Some(file);
-        let sync = written + lines.get(written..).unwrap_or_default().iter().position(is_sync).context("no sync follows")?;
+        let is_sync = |line: &Line<'_>| {
+            (line.text.starts_with("fdatasync(") || line.text.starts_with("fsync(")) && file_of(line.text) == Some(file)
+        };
+        let sync =
+            written + lines.get(written..).unwrap_or_default().iter().position(is_sync).context("no sync follows")?;
         let synced = returns_zero(&lines, sync).context("the sync fails")?;
         let socket = |line: &Line<'_>| is_send(line.text) && line.text.contains(&format!(":{port}->"));
-        let sent = lines.iter().enumerate().skip(after.max(written)).find(|(_, line)| socket(line)).map(|(index, _)| index);
+        let sent =
+            lines.iter().enumerate().skip(after.max(written)).find(|(_, line)| socket(line)).map(|(index, _)| index);
         let sent = sent.context("no acknowledgement is sent")?;
         assert!(synced < sent, "{marker} is acknowledged in line {sent} but synced in line {synced}");
         after = sent + 1;

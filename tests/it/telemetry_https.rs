@@ -50,7 +50,15 @@ async fn refusals_have_the_documented_status_and_name() -> TestResult {
         ("a disabled device", &disabled, disabled.token(), &[], b"x", 401, &unauthorized),
         ("an unknown device, by a policy", &unknown, hub.policy_token("device")?, &[], b"x", 404, &["DeviceNotFound"]),
         ("too large", &device, device.token(), &[], &large, 413, &["MessageTooLarge"]),
-        ("a batch that is no JSON", &device, device.token(), &[BATCH], b"[{", 400, &["InvalidContentEncodingOrType", "ArgumentInvalid"]),
+        (
+            "a batch that is no JSON",
+            &device,
+            device.token(),
+            &[BATCH],
+            b"[{",
+            400,
+            &["InvalidContentEncodingOrType", "ArgumentInvalid"],
+        ),
     ];
     for (what, device, token, headers, body, status, names) in cases {
         let response = post(&hub, device, &token, headers, body).await.map_err(|error| error.context(what))?;
@@ -98,6 +106,9 @@ async fn many_requests_follow_each_other_on_one_connection() -> TestResult {
         connection.request("POST", &target, &[("Authorization", &token)], body.as_bytes()).await?.expect(204)?;
     }
     let events = hub.wait_for_events(&device.device_id, 20).await?;
-    assert_eq!(events.iter().map(|event| event["body"].as_u64()).collect::<Vec<_>>(), (0..20).map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        events.iter().map(|event| event["body"].as_u64()).collect::<Vec<_>>(),
+        (0..20).map(Some).collect::<Vec<_>>()
+    );
     Ok(())
 }

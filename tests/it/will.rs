@@ -3,12 +3,7 @@
 use ironhub_tests::{Device, Hub, TestResult};
 
 fn with_will(device: &Device, topic: &str, quality_of_service: mqtt::QualityOfService) -> mqtt::Connect {
-    let will = mqtt::Will {
-        topic: topic.to_owned(),
-        payload: b"gone".to_vec(),
-        quality_of_service,
-        retain: false,
-    };
+    let will = mqtt::Will { topic: topic.to_owned(), payload: b"gone".to_vec(), quality_of_service, retain: false };
     mqtt::Connect { will: Some(will), ..device.connect() }
 }
 

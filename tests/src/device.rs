@@ -19,7 +19,9 @@ pub struct Device {
 impl Device {
     /// From the identity as the registry returns it.
     pub fn from_identity(host_name: &str, identity: &Value) -> anyhow::Result<Self> {
-        let text = |pointer: &str| identity.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} of {identity}"));
+        let text = |pointer: &str| {
+            identity.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} of {identity}"))
+        };
         Ok(Self {
             host_name: host_name.to_owned(),
             device_id: text("/deviceId")?.to_owned(),

@@ -56,7 +56,10 @@ impl Response {
         anyhow::ensure!(code == format!("ErrorCode:{header}"), "header and body differ: {self}");
         anyhow::ensure!(!text.is_empty() && !text.contains(';'), "Node cannot read this text: {self}");
         let tracking = envelope.get("ExceptionMessage").and_then(Value::as_str).unwrap_or_default();
-        anyhow::ensure!(tracking.starts_with("Tracking ID:") && tracking.contains("-TimeStamp:"), "no tracking id: {self}");
+        anyhow::ensure!(
+            tracking.starts_with("Tracking ID:") && tracking.contains("-TimeStamp:"),
+            "no tracking id: {self}"
+        );
         Ok(header.to_owned())
     }
 }

@@ -116,7 +116,9 @@ impl Hub {
     }
 
     fn connectable(child: Child, folder: Folder, options: HubOptions, json: Value) -> anyhow::Result<Self> {
-        let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} in {json}"));
+        let text = |pointer: &str| {
+            json.pointer(pointer).and_then(Value::as_str).with_context(|| format!("{pointer} in {json}"))
+        };
         let port = |name: &str| {
             let port = json.pointer(&format!("/ports/{name}")).and_then(Value::as_u64);
             port.and_then(|port| u16::try_from(port).ok()).with_context(|| format!("port {name} in {json}"))
@@ -196,7 +198,11 @@ impl Hub {
 
     /// Name and key of a built-in policy.
     pub fn policy(&self, name: &str) -> anyhow::Result<(String, SymmetricKey)> {
-        let text = self.json.pointer(&format!("/connectionStrings/{name}")).and_then(Value::as_str).context("no such policy")?;
+        let text = self
+            .json
+            .pointer(&format!("/connectionStrings/{name}"))
+            .and_then(Value::as_str)
+            .context("no such policy")?;
         let parsed: auth::ConnectionString = text.parse()?;
         let name = parsed.shared_access_key_name.context("no policy name")?;
         Ok((name, parsed.shared_access_key.context("no key")?))
@@ -263,7 +269,13 @@ impl Hub {
     }
 
     /// One request as the owner of the hub.
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> anyhow::Result<Response> {
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> anyhow::Result<Response> {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.call_as(&self.policy_token("iothubowner")?, method, path, headers, &body).await
     }
@@ -280,7 +292,8 @@ impl Hub {
     }
 
     pub async fn create_device(&self, id: &str) -> anyhow::Result<Device> {
-        let identity = self.call("PUT", &format!("/devices/{id}"), &[], &json!({ "deviceId": id })).await?.expect(200)?;
+        let identity =
+            self.call("PUT", &format!("/devices/{id}"), &[], &json!({ "deviceId": id })).await?.expect(200)?;
         Device::from_identity(&self.host_name, &identity.json()?)
     }
 
@@ -293,8 +306,10 @@ impl Hub {
 
     /// Replaces the device's identity, whatever its version; keys stay unless the body has others.
     pub async fn update_device(&self, device: &Device, change: Value) -> anyhow::Result<Response> {
-        let keys = json!({ "primaryKey": device.primary_key.as_base64(), "secondaryKey": device.secondary_key.as_base64() });
-        let mut body = json!({ "deviceId": device.device_id, "authentication": { "type": "sas", "symmetricKey": keys } });
+        let keys =
+            json!({ "primaryKey": device.primary_key.as_base64(), "secondaryKey": device.secondary_key.as_base64() });
+        let mut body =
+            json!({ "deviceId": device.device_id, "authentication": { "type": "sas", "symmetricKey": keys } });
         if let (Some(body), Value::Object(change)) = (body.as_object_mut(), change) {
             body.extend(change);
         }
@@ -416,7 +431,11 @@ fn read_log(folder: &Path) -> String {
 /// All but unreserved characters.
 fn percent_encode(text: &str) -> String {
     let encode = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
     };
     text.bytes().map(encode).collect()
 }

@@ -20,12 +20,21 @@ pub struct Mqtt {
 /// What the hub did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    ConnAck { session_present: bool, code: u8 },
+    ConnAck {
+        session_present: bool,
+        code: u8,
+    },
     PubAck(u16),
-    SubAck { packet_id: u16, codes: Vec<u8> },
+    SubAck {
+        packet_id: u16,
+        codes: Vec<u8>,
+    },
     UnsubAck(u16),
     PingResponse,
-    Publish { topic: String, payload: Vec<u8> },
+    Publish {
+        topic: String,
+        payload: Vec<u8>,
+    },
     /// It closed the connection.
     Closed,
 }
@@ -38,7 +47,9 @@ impl From<Answer<'_>> for Received {
             Answer::SubAck { packet_id, codes } => Self::SubAck { packet_id, codes: codes.to_vec() },
             Answer::UnsubAck(packet_id) => Self::UnsubAck(packet_id),
             Answer::PingResponse => Self::PingResponse,
-            Answer::Publish { topic, payload, .. } => Self::Publish { topic: topic.to_owned(), payload: payload.to_vec() },
+            Answer::Publish { topic, payload, .. } => {
+                Self::Publish { topic: topic.to_owned(), payload: payload.to_vec() }
+            }
         }
     }
 }

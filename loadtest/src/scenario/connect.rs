@@ -1,10 +1,15 @@
 //! A storm: devices connect, are accepted, say goodbye, and do it again.
 
-use std::{collections::BTreeMap, rc::Rc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::mqtt_connection;
 use crate::{
-    arguments::ConnectArguments, devices::Devices, measurement::Counters, report::Report, target::Target, tls::Connector,
+    arguments::ConnectArguments, devices::Devices, measurement::Counters, report::Report, target::Target,
+    tls::Connector,
 };
 
 /// Runs the scenario.
@@ -16,7 +21,8 @@ pub async fn run(target: &Target, options: &ConnectArguments) -> anyhow::Result<
         .map(|index| tokio::task::spawn_local(storm(devices.clone(), index, connector.clone(), counters.clone())))
         .collect();
     counters.progress("warms up", "connects", Duration::from_secs(1)).await;
-    let measured = counters.measure("connect", "connects", Duration::from_secs(options.duration_seconds), target.server).await;
+    let measured =
+        counters.measure("connect", "connects", Duration::from_secs(options.duration_seconds), target.server).await;
     counters.stop();
     futures::future::join_all(tasks).await;
     if let Some(devices) = Rc::into_inner(devices) {

@@ -8,11 +8,7 @@ use super::{
     mqtt_connection::{self, Input},
     pacer::Turns,
 };
-use crate::{
-    measurement::Counters,
-    publish_template::PublishTemplate,
-    tls::TlsStream,
-};
+use crate::{measurement::Counters, publish_template::PublishTemplate, tls::TlsStream};
 
 /// Messages that one write carries when nothing acknowledges them.
 const UNACKNOWLEDGED_BATCH: usize = 16;

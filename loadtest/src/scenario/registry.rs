@@ -30,7 +30,8 @@ pub async fn run(target: &Target, options: &RegistryArguments) -> anyhow::Result
         counters: Counters::default(),
         failure: RefCell::new(None),
     });
-    let tasks: Vec<_> = (0..options.clients).map(|client| tokio::task::spawn_local(creator.clone().client(client))).collect();
+    let tasks: Vec<_> =
+        (0..options.clients).map(|client| tokio::task::spawn_local(creator.clone().client(client))).collect();
     creator.counters.progress("warms up", "creates", Duration::from_secs(1)).await;
     let duration = Duration::from_secs(options.duration_seconds);
     let measured = creator.counters.measure("registry", "creates", duration, target.server).await;

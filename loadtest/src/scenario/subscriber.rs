@@ -22,7 +22,8 @@ pub async fn run(
     mqtt_connection::send(&mut stream, &out).await?;
     let mut input = Input::new(INPUT_BYTES);
     while !counters.stopped() {
-        let count = |answer: &Answer<'_>| received.set(received.get() + u64::from(matches!(answer, Answer::Publish { .. })));
+        let count =
+            |answer: &Answer<'_>| received.set(received.get() + u64::from(matches!(answer, Answer::Publish { .. })));
         input.read(&mut stream, count).await?;
     }
     Ok(())

@@ -24,7 +24,10 @@ const CONCURRENT_CONNECTS: u32 = 32;
 /// Runs the scenario against the hub, in turns with mosquitto if wanted.
 pub async fn run(target: &Target, options: &TelemetryArguments) -> anyhow::Result<Report> {
     let mqtt = options.protocol == Protocol::Mqtt;
-    anyhow::ensure!(mqtt || (options.compare.is_none() && options.quality_of_service == 1), "mosquitto and QoS 0 are for MQTT");
+    anyhow::ensure!(
+        mqtt || (options.compare.is_none() && options.quality_of_service == 1),
+        "mosquitto and QoS 0 are for MQTT"
+    );
     anyhow::ensure!(mqtt || options.in_flight == 1, "HTTPS has one request in flight; leave --in-flight away");
     let devices = Devices::create(target, options.connections).await?;
     let measured = rounds(target, options, &devices).await;
@@ -32,7 +35,11 @@ pub async fn run(target: &Target, options: &TelemetryArguments) -> anyhow::Resul
     Ok(Report { title: title(options), unit: "message", servers: measured?, figures: BTreeMap::new() })
 }
 
-async fn rounds(target: &Target, options: &TelemetryArguments, devices: &Devices) -> anyhow::Result<Vec<(String, Measurement)>> {
+async fn rounds(
+    target: &Target,
+    options: &TelemetryArguments,
+    devices: &Devices,
+) -> anyhow::Result<Vec<(String, Measurement)>> {
     let Some(Comparison::Mosquitto) = options.compare else {
         return Ok(vec![("ironhub".to_owned(), hub_round(target, options, devices).await?)]);
     };
@@ -64,7 +71,12 @@ async fn mosquitto_round(mosquitto: &Mosquitto, options: &TelemetryArguments) ->
     let round = Round::new(options);
     let connector = Connector::new(mosquitto.address, "127.0.0.1", &mosquitto.authority_file(), false)?;
     let received = Rc::new(Cell::new(0));
-    round.spawn(subscriber::run(connector.clone(), devices::connect("subscriber".into(), None), received.clone(), round.counters.clone()));
+    round.spawn(subscriber::run(
+        connector.clone(),
+        devices::connect("subscriber".into(), None),
+        received.clone(),
+        round.counters.clone(),
+    ));
     let identity = |index| {
         let id = format!("device-{index}");
         (id.clone(), devices::connect(id, None))
@@ -72,7 +84,12 @@ async fn mosquitto_round(mosquitto: &Mosquitto, options: &TelemetryArguments) ->
     round.start_mqtt(options, &connector, identity).await?;
     let measured = round.measure("mosquitto", options, Some(mosquitto.server()?)).await?;
     round.counters.stop();
-    anyhow::ensure!(received.get() > measured.count / 2, "the subscriber got {} of {} messages", received.get(), measured.count);
+    anyhow::ensure!(
+        received.get() > measured.count / 2,
+        "the subscriber got {} of {} messages",
+        received.get(),
+        measured.count
+    );
     Ok(measured)
 }
 
@@ -130,15 +147,26 @@ impl Round {
         Ok(())
     }
 
-    async fn start_https(&self, options: &TelemetryArguments, target: &Target, devices: &Devices) -> anyhow::Result<()> {
+    async fn start_https(
+        &self,
+        options: &TelemetryArguments,
+        target: &Target,
+        devices: &Devices,
+    ) -> anyhow::Result<()> {
         let connector = &devices::https_connector(target)?;
         let body = vec![b'x'; options.payload_bytes];
         let opened = open_all(options.connections, async |index| connector.connect(index).await).await?;
         for (index, stream) in (0..).zip(opened) {
             let path = format!("/devices/{}/messages/events?api-version={}", devices.id(index), devices::API_VERSION);
             let token = devices.token(index);
-            let request =
-                Request { method: "POST", target: &path, host: &target.host_name, token: &token, headers: "", body: &body };
+            let request = Request {
+                method: "POST",
+                target: &path,
+                host: &target.host_name,
+                token: &token,
+                headers: "",
+                body: &body,
+            };
             let (request, turns) = (request.encode(), self.turns(index));
             self.spawn(https_publisher::Publisher { request, turns, counters: self.counters.clone() }.run(stream));
         }
@@ -196,7 +224,9 @@ mod tests {
     #[test]
     fn mosquitto_carries_the_load() -> anyhow::Result<()> {
         for (options, least) in [("--in-flight 8", 1_000), ("--rate 500", 400), ("--quality-of-service 0", 1_000)] {
-            let line = format!("ironhub-loadtest telemetry --connections 10 --duration-seconds 1 --warm-up-seconds 1 {options}");
+            let line = format!(
+                "ironhub-loadtest telemetry --connections 10 --duration-seconds 1 --warm-up-seconds 1 {options}"
+            );
             let Scenario::Telemetry(options) = Arguments::try_parse_from(line.split(' '))?.scenario else { continue };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let mosquitto = Mosquitto::start()?;

@@ -89,7 +89,8 @@ fn by_policy(
     if !Audience::parse(token.resource).covers_principal(principal, hosts) {
         return Err(Refusal::wrong_audience(token.resource));
     }
-    let fingerprint = Fingerprint::PolicyKey { policy: policy.name.as_str().into(), key: CredentialDigest::of_key(own, key) };
+    let fingerprint =
+        Fingerprint::PolicyKey { policy: policy.name.as_str().into(), key: CredentialDigest::of_key(own, key) };
     Ok(Authenticated { expires: Some(token.expires()), fingerprint, method: ConnectionAuthMethod::Policy })
 }
 
@@ -107,5 +108,9 @@ fn by_certificate(
         None => ConnectionAuthMethod::DeviceCertificate,
         Some(_) => ConnectionAuthMethod::ModuleCertificate,
     };
-    Ok(Authenticated { expires: None, fingerprint: Fingerprint::Thumbprint(CredentialDigest::of_thumbprint(own, &thumbprint)), method })
+    Ok(Authenticated {
+        expires: None,
+        fingerprint: Fingerprint::Thumbprint(CredentialDigest::of_thumbprint(own, &thumbprint)),
+        method,
+    })
 }

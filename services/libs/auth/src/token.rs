@@ -3,11 +3,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::hmac;
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use model::{SymmetricKey, Timestamp};
 
 use crate::{Refusal, percent};
@@ -16,12 +12,6 @@ use crate::{Refusal, percent};
 pub const CLOCK_SKEW_SECONDS: i64 = 300;
 
 const SCHEME: &str = "SharedAccessSignature";
-
-/// Standard alphabet; senders differ in whether they pad.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A parsed token; nothing in it is verified yet.
 pub struct SasToken<'a> {
@@ -94,5 +84,5 @@ fn parse_seconds(text: &str) -> Option<u64> {
 
 fn decode_signature(text: &str) -> Result<Vec<u8>, Refusal> {
     let text = percent::decode(text).ok_or(Refusal::MalformedToken("sig"))?;
-    BASE64.decode(text.as_bytes()).map_err(|_| Refusal::MalformedToken("sig is not base64"))
+    BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| Refusal::MalformedToken("sig is not base64"))
 }

@@ -17,7 +17,9 @@ pub struct ModuleId(Arc<str>);
 pub enum InvalidIdentifier {
     #[error("an id has 1 to 128 characters, this one has {0}")]
     Length(usize),
-    #[error("the character {0:?} is not allowed in an id; allowed are ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '")]
+    #[error(
+        "the character {0:?} is not allowed in an id; allowed are ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '"
+    )]
     Character(char),
 }
 

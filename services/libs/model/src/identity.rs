@@ -54,6 +54,28 @@ pub struct DeviceIdentity {
     pub cloud_to_device_message_count: u32,
 }
 
+impl DeviceIdentity {
+    /// An enabled device that has never connected; the registry gives it an etag and, here empty, a generation.
+    pub fn new(device_id: DeviceId, authentication: Authentication) -> Self {
+        Self {
+            device_id,
+            generation_id: String::new(),
+            etag: ETag(0),
+            status: DeviceStatus::Enabled,
+            status_reason: None,
+            status_updated_time: None,
+            authentication,
+            iot_edge: false,
+            device_scope: None,
+            parent_scopes: Vec::new(),
+            connected: false,
+            connection_state_updated_time: None,
+            last_activity_time: None,
+            cloud_to_device_message_count: 0,
+        }
+    }
+}
+
 /// A module as the registry keeps it. It has no status: it follows its device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleIdentity {

@@ -81,7 +81,9 @@ impl ShardClient {
         let inner = Arc::new(Inner {
             leaders: leaders::Leaders::new(config.nodes.iter().map(|node| node.id).collect(), config.groups),
             command_ids: (0..=config.groups).map(|_| commands::CommandIds::default()).collect(),
-            attachments: GroupId::devices(config.groups).map(|group| Arc::new(attach::Attachments::new(group))).collect(),
+            attachments: GroupId::devices(config.groups)
+                .map(|group| Arc::new(attach::Attachments::new(group)))
+                .collect(),
             config,
             queues,
             settings,

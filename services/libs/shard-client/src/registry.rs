@@ -118,8 +118,7 @@ impl ShardClient {
 
     /// Deletes the device and everything of it. [`Precondition::Absent`] makes no sense here and is refused.
     pub async fn delete_device(&self, device_id: &DeviceId, precondition: Precondition) -> Result<(), RegistryError> {
-        let command =
-            v1::DeleteDevice { device_id: device_id.to_string(), precondition: Some(precondition.into()) };
+        let command = v1::DeleteDevice { device_id: device_id.to_string(), precondition: Some(precondition.into()) };
         match self.inner.command(self.inner.group_of(device_id), Operation::DeleteDevice(command)).await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Error(error) => Err(error.into()),

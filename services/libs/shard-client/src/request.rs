@@ -15,7 +15,9 @@ use crate::{Inner, Unavailable, exchange::Outgoing, leaders::Backoff};
 enum Try {
     Answered(response::Body),
     /// Ask the node that is believed to lead now; at once when it was named.
-    Elsewhere { at_once: bool },
+    Elsewhere {
+        at_once: bool,
+    },
     Later(Unavailable),
     Never(Unavailable),
 }
@@ -32,9 +34,8 @@ impl Inner {
                 None => pause(&mut backoff, deadline, Unavailable::Busy).await?,
             }
         };
-        let body = || {
-            request::Body::Command(v1::Command { id: Some(under_way.id()), operation: Some(operation.clone()) })
-        };
+        let body =
+            || request::Body::Command(v1::Command { id: Some(under_way.id()), operation: Some(operation.clone()) });
         match self.request(group, body, deadline).await? {
             response::Body::Command(v1::CommandResult { outcome: Some(outcome) }) => Ok(outcome),
             _ => Err(Unavailable::Protocol("a command's answer is none")),

@@ -2,8 +2,8 @@
 
 use auth::HostNames;
 use model::{
-    Authentication, Credentials, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleIdentity, Principal, Right, Rights,
-    SharedAccessPolicy, SymmetricKey, SymmetricKeys, Timestamp,
+    Authentication, Credentials, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleIdentity, Principal, Right,
+    Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys, Timestamp,
 };
 
 /// Bytes 00..1f.
@@ -54,10 +54,8 @@ pub fn other_keys(number: u8) -> SymmetricKeys {
 }
 
 pub fn settings() -> HubSettings {
-    let policies = BUILT_IN_POLICIES.iter().zip((100..).step_by(2)).map(|((name, rights), number)| SharedAccessPolicy {
-        name: (*name).to_owned(),
-        keys: other_keys(number),
-        rights: Rights::of(rights),
+    let policies = BUILT_IN_POLICIES.iter().zip((100..).step_by(2)).map(|((name, rights), number)| {
+        SharedAccessPolicy { name: (*name).to_owned(), keys: other_keys(number), rights: Rights::of(rights) }
     });
     HubSettings { revision: 1, groups: 4, policies: policies.collect() }
 }

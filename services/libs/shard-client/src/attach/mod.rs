@@ -41,8 +41,7 @@ impl ShardClient {
     /// mailbox. Changes of leader are handled without the caller. Dropping the future leaves nothing attached.
     pub async fn attach(&self, attach: NewAttachment) -> Result<Attachment, AttachError> {
         let deadline = Instant::now() + self.inner.config.request_timeout;
-        let attachments =
-            self.inner.attachments_of(&attach.principal).ok_or(Unavailable::Protocol("no such group"))?;
+        let attachments = self.inner.attachments_of(&attach.principal).ok_or(Unavailable::Protocol("no such group"))?;
         let mut backoff = Backoff::new();
         loop {
             let answer = attachments.begin(&attach)?;

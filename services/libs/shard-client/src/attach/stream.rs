@@ -61,11 +61,7 @@ struct AttachStream<'a> {
 
 impl<'a> AttachStream<'a> {
     /// A stream whose leader has greeted.
-    async fn open(
-        client: &'a Inner,
-        attachments: &'a Arc<Attachments>,
-        asked: usize,
-    ) -> Result<Self, tonic::Status> {
+    async fn open(client: &'a Inner, attachments: &'a Arc<Attachments>, asked: usize) -> Result<Self, tonic::Status> {
         let unavailable = tonic::Status::unavailable;
         let node = client.config.nodes.get(asked).ok_or_else(|| unavailable("no such node"))?;
         let mut stub = Stub::new(node.channel.clone())

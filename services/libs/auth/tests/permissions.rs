@@ -1,0 +1,78 @@
+//! Every operation by every built-in policy: the table of security §5.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+use auth::{HostNames, Operation, authorize, sign};
+use model::{HubSettings, Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys, Timestamp};
+
+const POLICIES: [(&str, &str); 5] = [
+    ("iothubowner", "RegistryWrite, ServiceConnect, DeviceConnect"),
+    ("service", "ServiceConnect"),
+    ("device", "DeviceConnect"),
+    ("registryRead", "RegistryRead"),
+    ("registryReadWrite", "RegistryWrite"),
+];
+
+/// Operation; then, in the order above, who may.
+const EXPECTED: [(Operation, [bool; 5]); 12] = [
+    (Operation::ReadDevice, [true, false, false, true, true]),
+    (Operation::ListDevices, [true, false, false, true, true]),
+    (Operation::WriteDevice, [true, false, false, false, true]),
+    (Operation::DeleteDevice, [true, false, false, false, true]),
+    (Operation::ReadModule, [true, false, false, true, true]),
+    (Operation::ListModules, [true, false, false, true, true]),
+    (Operation::WriteModule, [true, false, false, false, true]),
+    (Operation::DeleteModule, [true, false, false, false, true]),
+    (Operation::ReadRegistryStatistics, [true, true, false, true, true]),
+    (Operation::ReadServiceStatistics, [true, true, false, true, true]),
+    (Operation::ReadEvents, [true, true, false, false, false]),
+    (Operation::SendTelemetry, [true, false, true, false, false]),
+];
+
+fn key(number: usize) -> SymmetricKey {
+    SymmetricKey::from_bytes(&[number as u8 + 1; 32])
+}
+
+fn settings() -> HubSettings {
+    let policies = POLICIES.iter().enumerate().map(|(number, (name, rights))| SharedAccessPolicy {
+        name: (*name).to_owned(),
+        keys: SymmetricKeys { primary: key(number), secondary: key(number + 100) },
+        rights: Rights::parse(rights).unwrap(),
+    });
+    HubSettings { revision: 1, groups: 4, policies: policies.collect() }
+}
+
+#[test]
+fn the_whole_matrix() {
+    let (settings, hosts) = (settings(), HostNames::new(["hub.example.test"]));
+    let (now, later) = (Timestamp::from_unix_milliseconds(0), Timestamp::from_unix_milliseconds(60_000));
+    assert_eq!(Operation::all().count(), EXPECTED.len(), "every operation has a row");
+    for (operation, expected) in EXPECTED {
+        for (number, (name, _)) in POLICIES.iter().enumerate() {
+            let token = sign("hub.example.test", &key(number), Some(name), later);
+            let granted = authorize(&token, operation, &["devices", "d1"], &settings, &hosts, now).is_ok();
+            assert_eq!(granted, expected[number], "{operation:?} by {name}");
+            let forged = sign("hub.example.test", &key(number + 50), Some(name), later);
+            assert!(authorize(&forged, operation, &["devices", "d1"], &settings, &hosts, now).is_err());
+        }
+        let own_key = sign("hub.example.test", &key(0), None, later);
+        assert!(authorize(&own_key, operation, &["devices", "d1"], &settings, &hosts, now).is_err());
+    }
+}
+
+#[test]
+fn a_narrow_audience_opens_what_is_below_it() {
+    let (settings, hosts) = (settings(), HostNames::new(["hub.example.test"]));
+    let (now, later) = (Timestamp::from_unix_milliseconds(0), Timestamp::from_unix_milliseconds(60_000));
+    for (resource, granted) in [
+        ("hub.example.test/devices", true),
+        ("hub.example.test/devices/d1", true),
+        ("hub.example.test/devices/d2", false),
+        ("hub.example.test/devices/d1/modules", false),
+        ("hub.example.test/statistics", false),
+        ("other.test", false),
+    ] {
+        let token = sign(resource, &key(0), Some("iothubowner"), later);
+        let outcome = authorize(&token, Operation::ReadDevice, &["devices", "d1"], &settings, &hosts, now);
+        assert_eq!(outcome.is_ok(), granted, "{resource}");
+    }
+}
