@@ -60,6 +60,7 @@ impl Mosquitto {
                 let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 bail!("mosquitto does not start:\n{log}");
             }
+            #[expect(clippy::disallowed_methods, reason = "before the runtime's work begins")]
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())

@@ -70,7 +70,7 @@ def test_order_holds_and_nothing_is_lost_or_doubled(hub, new_device, connect):
     for number in range(100):
         client.send_message(str(number))
     events = hub.events(device.device_id, 100)
-    assert [event["body"] for event in events] == [str(number) for number in range(100)]
+    assert [event["body"] for event in events] == list(range(100))
     assert len({event["partition"] for event in events}) == 1
     offsets = [event["offset"] for event in events]
     assert offsets == sorted(offsets)

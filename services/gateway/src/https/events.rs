@@ -12,7 +12,7 @@ use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use model::{Annotation, DeviceId, EventPartition, Record, SystemProperty, Timestamp, event_partition};
+use model::{Annotation, DeviceId, EventPartition, Record, Timestamp, event_partition};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
@@ -216,13 +216,9 @@ fn event(partition: EventPartition, offset: Offset, time: Timestamp, record: &Re
     event
 }
 
-/// JSON when it says that it is, else text when it is UTF-8, else base64.
+/// JSON when it is, else text when it is UTF-8, else base64.
 fn body(record: &Record<'_>) -> Result<Value, String> {
-    let content_type = record.system_properties.iter().find(|(key, _)| *key == SystemProperty::ContentType);
-    let is_json = content_type.is_some_and(|(_, value)| {
-        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-    });
-    if is_json && let Ok(value) = serde_json::from_slice(&record.body) {
+    if let Ok(value) = serde_json::from_slice(&record.body) {
         return Ok(value);
     }
     match std::str::from_utf8(&record.body) {

@@ -28,7 +28,10 @@ pub(super) async fn list(call: Call<'_>, device_id: DeviceId) -> Result<Response
 pub(super) async fn get(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ReadModule, &path(&device_id, &id))?;
     let module = call.context.front.shard_client.get_module(&device_id, &id).await?;
-    module.map(|module| answer(&module)).ok_or_else(|| ApiError::module_not_found(&device_id, &id))
+    match module {
+        Some(module) => Ok(answer(&module)),
+        None => Err(not_found(&call, &device_id, &id).await?),
+    }
 }
 
 /// `PUT /devices/{id}/modules/{module id}`: creates without `If-Match`, replaces with it.
@@ -49,6 +52,12 @@ pub(super) async fn delete(call: Call<'_>, device_id: DeviceId, id: ModuleId) ->
     let deleted = call.context.front.shard_client.delete_module(&device_id, &id, precondition).await;
     deleted.map_err(|error| ApiError::registry(error, &device_id, Some(&id)))?;
     Ok(body::no_content())
+}
+
+/// Which of the two is missing.
+async fn not_found(call: &Call<'_>, device_id: &DeviceId, id: &ModuleId) -> Result<ApiError, ApiError> {
+    let device = call.context.front.shard_client.get_device(device_id).await?;
+    Ok(device.map_or_else(|| ApiError::device_not_found(device_id), |_| ApiError::module_not_found(device_id, id)))
 }
 
 fn path<'a>(device_id: &'a DeviceId, id: &'a ModuleId) -> [&'a str; 4] {

@@ -11,11 +11,13 @@ struct Section {
     source: &'static str,
 }
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 8] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
     Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") },
+    Section { name: "gateway.limits", structure: "Limits", source: include_str!("../../../gateway/src/config.rs") },
+    Section { name: "gateway.https", structure: "Limits", source: include_str!("../../../gateway/src/https/mod.rs") },
     Section {
         name: "event_log",
         structure: "Config",
@@ -36,7 +38,7 @@ pub fn annotate(toml: &str) -> String {
         } else if let Some((setting, _)) = line.split_once(" = ") {
             let comments = documentation.get(section).and_then(|fields| fields.get(setting));
             comments.into_iter().flatten().for_each(|comment| {
-                annotated.push_str("#");
+                annotated.push('#');
                 annotated.push_str(comment);
                 annotated.push('\n');
             });

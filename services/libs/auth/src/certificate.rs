@@ -22,7 +22,8 @@ impl ClientCertificate {
     pub(crate) fn check(&self, thumbprints: &Thumbprints, now: Timestamp) -> Result<Thumbprint, Refusal> {
         let named = [&thumbprints.primary, &thumbprints.secondary].into_iter().flatten();
         let own = self.thumbprints();
-        let found = named.cloned().find(|thumbprint| own.contains(thumbprint)).ok_or(Refusal::WrongThumbprint)?;
+        let found =
+            named.into_iter().find(|thumbprint| own.contains(thumbprint)).cloned().ok_or(Refusal::WrongThumbprint)?;
         self.check_validity(now)?;
         Ok(found)
     }

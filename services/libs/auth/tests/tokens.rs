@@ -147,13 +147,13 @@ fn audiences() {
         ("d1", "hub.example.test/devices/d10", false, false),
         ("d10", "hub.example.test/devices/d1", false, false),
         ("d1", "other.example.test/devices/d1", false, false),
-        ("d1", "hub.example.test", false, true),
-        ("d1", "hub.example.test/devices", false, true),
+        ("d1", "hub.example.test", true, true),
+        ("d1", "hub.example.test/devices", true, true),
         ("d1", "hub.example.test/twins", false, false),
         ("d1", "hub.example.test/devices/d1/modules/m1", false, false),
         ("d1/m1", "hub.example.test/devices/d1/modules/m1", true, true),
         ("d1/m1", "hub.example.test/devices/d1/modules/m2", false, false),
-        ("d1/m1", "hub.example.test/devices/d1", false, true),
+        ("d1/m1", "hub.example.test/devices/d1", true, true),
         ("d1", "", false, false),
     ] {
         assert_eq!((own(id, resource), policy(id, resource)), (by_own_key, by_policy), "{id} {resource}");

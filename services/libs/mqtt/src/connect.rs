@@ -46,7 +46,7 @@ fn decode_will(flags: u8, fields: &mut Fields<'_>) -> Result<Option<Will>, Malfo
     }
     let quality_of_service = QualityOfService::from_bits((flags & WILL_QUALITY) >> 3)?;
     let topic = fields.text()?;
-    if topic.is_empty() || topic.contains(['+', '#']) {
+    if topic.is_empty() {
         return Err(Malformed::Topic);
     }
     let payload = fields.binary()?.to_vec();

@@ -68,7 +68,7 @@ pub struct Will {
     pub retain: bool,
 }
 
-/// PUBLISH; valid UTF-8 topic without wildcards.
+/// PUBLISH; a UTF-8 topic that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish<'a> {
     pub topic: &'a str,
@@ -124,7 +124,7 @@ pub enum Malformed {
     QualityOfService,
     #[error("packet id 0")]
     PacketId,
-    #[error("a topic to publish to is empty or contains a wildcard")]
+    #[error("a topic to publish to is empty")]
     Topic,
     #[error("no topic filter, or an empty one")]
     Filters,

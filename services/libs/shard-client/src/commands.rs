@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn the_lowest_unanswered_moves_when_the_oldest_is_answered() {
         let ids = CommandIds::default();
-        let (Some(first), Some(second)) = (ids.begin(7), ids.begin(7)) else { return assert!(false) };
+        let (Some(first), Some(second)) = (ids.begin(7), ids.begin(7)) else { panic!("the table is full") };
         let id = |sequence, lowest_unanswered| v1::CommandId { incarnation: 7, sequence, lowest_unanswered };
         assert_eq!((first.id(), second.id()), (id(0, 0), id(1, 0)));
         drop(second);

@@ -12,6 +12,7 @@ use tokio::{
 use crate::{Inner, Unavailable, exchange::Outgoing, leaders::Backoff};
 
 /// How one try ended.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
 enum Try {
     Answered(response::Body),
     /// Ask the node that is believed to lead now; at once when it was named.

@@ -58,7 +58,7 @@ test('tokens are renewed before they expire', async (t) => {
     await client.sendEvent(new Message(text));
     await sleep(2000);
   }
-  assert.deepEqual((await events(device.deviceId, 5)).map((event) => event.body), ['1', '2', '3', '4', '5']);
+  assert.deepEqual((await events(device.deviceId, 5)).map((event) => event.body), [1, 2, 3, 4, 5]);
 });
 
 test('deleting a device closes its connection', async (t) => {

@@ -52,7 +52,8 @@ proptest! {
     fn another_device_is_never_opened(id in id(), other in id(), key in key_bytes()) {
         prop_assume!(id != other);
         // Two ids of which one is an encoding of the other are the same to a client that encodes too little.
-        prop_assume!(!id.contains('%') && !other.contains('%'));
+        let (id, other) = (id.replace('%', "p"), other.replace('%', "p"));
+        prop_assume!(id != other);
         let key = SymmetricKey::from_bytes(&key);
         prop_assume!(!id.starts_with(&format!("{other}?api-version=")));
         prop_assert!(!opens(&identity(&other, &key), &sign(&resource(&id), &key, None, expiry())));

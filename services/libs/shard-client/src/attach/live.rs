@@ -64,6 +64,7 @@ impl From<&Credentials> for Verified {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "few are pending at a time, and each only briefly")]
 enum Pending {
     New { attach: NewAttachment, reply: oneshot::Sender<Result<Unclaimed, AttachError>> },
     Again { principal: Principal, connection_id: ConnectionId },

@@ -16,12 +16,11 @@ fn preconditions_answer_as_the_table_says() -> Tested {
         (false, etag_of(1), Some(DeviceNotFound), Some(DeviceNotFound)),
         (true, etag_of(1), None, None),
         (true, etag_of(99), Some(PreconditionFailed), Some(PreconditionFailed)),
-        (false, unmatchable.clone(), Some(DeviceNotFound), Some(DeviceNotFound)),
+        (false, unmatchable, Some(DeviceNotFound), Some(DeviceNotFound)),
         (true, unmatchable, Some(PreconditionFailed), Some(PreconditionFailed)),
     ];
     for (stored, kind, of_put, of_delete) in table {
-        for (operation, expected) in
-            [(put_device(device("d1"), kind.clone()), of_put), (delete_device("d1", kind.clone()), of_delete)]
+        for (operation, expected) in [(put_device(device("d1"), kind), of_put), (delete_device("d1", kind), of_delete)]
         {
             let mut group = Group::default();
             if stored {
