@@ -1,23 +1,19 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run release test fmt fuzz bench
+.PHONY: help run release test fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
 
 # For `make run`, for instance: make run ARGUMENTS='--listen-address 0.0.0.0 --host-name hub.example.test'
 ARGUMENTS ?=
-# For `make fuzz`: seconds for each target.
-FUZZ_SECONDS ?= 60
 
 help:
 	@echo 'make run       build a hub and start it with a device `demo` (ARGUMENTS="..." adds flags of `ironhub all`)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make fmt       format the sources'
-	@echo 'make fuzz      run every fuzz target for FUZZ_SECONDS=60 (needs cargo-fuzz)'
-	@echo 'make bench     measure a hub against mosquitto on this machine'
 	@echo
 	@echo 'What the system lacks is installed first on Debian and Ubuntu; elsewhere you get a list.'
 
@@ -38,10 +34,3 @@ test:
 
 fmt:
 	cargo fmt --all
-
-fuzz:
-	@deploy/development/fuzz $(FUZZ_SECONDS)
-
-bench: release
-	@$(prerequisites) test
-	@deploy/development/bench

@@ -41,6 +41,7 @@ async fn refusals_have_the_documented_status_and_name() -> TestResult {
     let wrong = token(&device.resource(), &OTHER_KEY.parse()?, None);
     let unauthorized = ["IotHubUnauthorizedAccess", "IotHubUnauthorized"];
     let large = vec![b'x'; 262_145];
+    #[expect(clippy::type_complexity, reason = "a table")]
     let cases: [(&str, &Device, String, &[(&str, &str)], &[u8], u16, &[&str]); 9] = [
         ("no token", &device, String::new(), &[], b"x", 401, &unauthorized),
         ("another key", &device, wrong, &[], b"x", 401, &unauthorized),

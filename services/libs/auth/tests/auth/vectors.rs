@@ -33,7 +33,7 @@ fn spellings(signature: &str) -> [String; 3] {
 
 #[test]
 fn every_vector_verifies_for_its_principal() {
-    for (_, resource, signature) in VECTORS {
+    for (id, resource, signature) in VECTORS {
         let (principal, credentials) = (principal(id), credentials(id));
         for signature in spellings(signature) {
             for token in [
