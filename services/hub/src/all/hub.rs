@@ -52,6 +52,9 @@ impl Hub {
             parts::start_shard(config.shard.clone(), data_dir.path(), &health),
         )?;
         let settings = settings(&shard_client, config.shard.groups).await?;
+        // Nobody can be authenticated before the settings are watched.
+        let mut watched = shard_client.settings();
+        watched.wait_for(Option::is_some).await.context("the hub's settings do not arrive")?;
         let dependencies = Dependencies {
             shard_client: shard_client.clone(),
             event_log: Arc::<EmbeddedLog>::clone(&event_log),
