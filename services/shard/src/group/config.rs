@@ -17,8 +17,9 @@ pub struct Config {
     pub directory: PathBuf,
     /// Device groups of the hub; the group `hub` comes on top. Fixed when the hub is created.
     pub groups: u32,
-    /// The voters that a new hub begins with, this node included. Empty: this node alone. Looked at once in the life
-    /// of the store; later members come by membership change.
+    /// The voters that a new hub begins with, this node included; the one named first writes them down, so all name
+    /// the same one. Empty: this node alone. Looked at once in the life of the store; later members come by
+    /// membership change.
     pub initial_members: Vec<Member>,
 
     /// How often a leader tells its followers that it lives.

@@ -196,15 +196,16 @@ impl Start {
         Ok(Group { inner })
     }
 
-    /// Writes the first membership, once in the life of the store.
+    /// Writes the first membership, once in the life of the store. One node does it, so that a new hub does not begin
+    /// with several candidates; the others get it from the leader.
     async fn bootstrap(&self, groups: &[Group]) -> Result<(), OpenError> {
         let mark = self.database.mark()?.unwrap_or_default();
         if mark.bootstrapped {
             return Ok(());
         }
-        let members = first_members(&self.config);
-        // A node that is no first member waits until the leader adds it.
-        if members.contains_key(&self.config.node_id) {
+        let first = self.config.initial_members.first().map_or(self.config.node_id, |member| member.node_id);
+        if first == self.config.node_id {
+            let members = first_members(&self.config);
             try_join_all(groups.iter().map(|group| initialize(group, members.clone()))).await?;
         }
         Ok(self.database.write_mark(&StoreMark { bootstrapped: true, ..mark })?)
