@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run release test fmt
+.PHONY: help run release test fuzz fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -13,6 +13,7 @@ help:
 	@echo 'make run       build a hub and start it with a device `demo` (ARGUMENTS="..." adds flags of `ironhub all`)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
+	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
 	@echo 'make fmt       format the sources'
 	@echo
 	@echo 'What the system lacks is installed first on Debian and Ubuntu; elsewhere you get a list.'
@@ -31,6 +32,9 @@ release:
 
 test:
 	@deploy/development/check
+
+fuzz:
+	@deploy/development/fuzz "$(TARGET)" $(SECONDS)
 
 fmt:
 	cargo fmt --all
