@@ -1,6 +1,6 @@
 //! The property bag at the end of a telemetry topic (mqtt §4.2, §4.3; messaging §1.2).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use model::{Annotation, Record, SystemProperty};
 
@@ -16,8 +16,19 @@ pub fn decode_bag<'a>(bag: &'a str, record: &mut Record<'a>) {
         match name.strip_prefix("$.") {
             Some(key) => add_system(key, value, record),
             None if is_reserved(&name) => {}
-            None => add(&mut record.application_properties, name, value),
+            None => record.application_properties.push((name, value)),
         }
+    }
+    keep_last(&mut record.application_properties);
+}
+
+/// Removes all but the last of equal names. A bag has room for thousands: they are not compared each with each.
+fn keep_last(properties: &mut Vec<(Cow<'_, str>, Cow<'_, str>)>) {
+    if properties.len() > 1 {
+        let mut seen = HashSet::with_capacity(properties.len());
+        properties.reverse();
+        properties.retain(|(name, _)| seen.insert(name.clone()));
+        properties.reverse();
     }
 }
 
@@ -42,7 +53,7 @@ fn add_system<'a>(key: &str, value: Cow<'a, str>, record: &mut Record<'a>) {
     match place_of(key) {
         Place::System(property) => add(&mut record.system_properties, property, value),
         Place::Annotation(annotation) => add(&mut record.annotations, annotation, value),
-        Place::Application(name) => add(&mut record.application_properties, Cow::Borrowed(name), value),
+        Place::Application(name) => record.application_properties.push((Cow::Borrowed(name), value)),
         Place::Nowhere => {}
     }
 }
