@@ -67,7 +67,9 @@ impl Report {
     }
 
     fn line(&self, row: &Row) -> String {
-        let values: Vec<Option<f64>> = self.servers.iter().map(|(_, measurement)| (row.of)(measurement)).collect();
+        // Nothing counted has no cost each.
+        let value = |measurement| (row.of)(measurement).filter(|value| value.is_finite());
+        let values: Vec<Option<f64>> = self.servers.iter().map(|(_, measurement)| value(measurement)).collect();
         let cells = values.iter().map(|value| match value {
             Some(value) => format!("{value:>14.*}", row.decimals),
             None => format!("{:>14}", "-"),
