@@ -150,3 +150,26 @@ async fn http_heads_and_bodies_are_bounded() -> TestResult {
     assert!(answer.is_err() || answer.is_ok_and(|answer| matches!(answer.status, 400 | 413)));
     Ok(())
 }
+
+#[tokio::test]
+async fn bodies_of_all_requests_together_have_a_limit() -> TestResult {
+    let hub = hub("unacknowledged_bytes_max = 100000").await?;
+    let device = hub.new_device().await?;
+    let target = format!("/devices/{}/messages/events?api-version=2021-04-12", device.device_id);
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: hub\r\nAuthorization: {}\r\nContent-Length: 200000\r\n\r\n",
+        device.token()
+    );
+    // A body that never ends holds its room; another request is refused meanwhile, and served once it is free again.
+    let mut held = hub.https().await?;
+    held.send_raw(head.as_bytes()).await?;
+    held.send_raw(&vec![b'x'; 100_000]).await?;
+    let send = async |status: u16| {
+        let headers = [("Authorization", device.token())];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Ok(hub.https().await?.request("POST", &target, &headers, b"small").await?.status == status)
+    };
+    ironhub_tests::eventually("the limit", async || send(503).await).await?;
+    drop(held);
+    ironhub_tests::eventually("room", async || send(204).await).await
+}

@@ -113,3 +113,28 @@ async fn many_requests_follow_each_other_on_one_connection() -> TestResult {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn application_properties_keep_the_case_of_their_names() -> TestResult {
+    let hub = Hub::shared().await?;
+    let device = hub.new_device().await?;
+    let headers = [("iothub-app-Level", "1"), ("IoTHub-App-level", "2"), ("iothub-app-UPPER", "grün")];
+    post(&hub, &device, &device.token(), &headers, b"x").await?.expect(204)?;
+    let mut connection = hub.https().await?;
+    let target = format!("/devices/{}/messages/events?api-version=2021-04-12", device.device_id);
+    let token = device.token();
+    let chunked = format!(
+        "POST {target} HTTP/1.1\r\nHost: hub\r\nAuthorization: {token}\r\niothub-app-First: 1\r\n\
+         Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    );
+    connection.send_raw(chunked.as_bytes()).await?;
+    connection.response().await?.expect(204)?;
+    let headers = [("Authorization", token.as_str()), ("iothub-app-Second", "2")];
+    connection.request("POST", &target, &headers, b"x").await?.expect(204)?;
+    let events = hub.wait_for_events(&device.device_id, 3).await?;
+    let properties: Vec<_> = events.iter().map(|event| event["properties"].clone()).collect();
+    let expected =
+        [json!({ "Level": "1", "level": "2", "UPPER": "grün" }), json!({ "First": "1" }), json!({ "Second": "2" })];
+    assert_eq!(properties, expected);
+    Ok(())
+}

@@ -53,7 +53,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Messages of one connection that are read but not acknowledged; then its socket is not read.
     pub unacknowledged_messages_max: usize,
-    /// Bytes of messages of all connections that are read but not durable; then no socket is read.
+    /// Bytes of messages and request bodies of all connections that are read but not durable; then no MQTT socket is
+    /// read and requests are refused. Less than the event log's queue takes, so that the log is never what refuses.
     pub unacknowledged_bytes_max: usize,
     /// Topic filters of one MQTT session (mqtt §3).
     pub subscriptions_max: usize,
@@ -72,7 +73,7 @@ impl Default for Limits {
             token_grace_seconds: 300,
             message_bytes_max: 262_144,
             unacknowledged_messages_max: 64,
-            unacknowledged_bytes_max: 256 * 1024 * 1024,
+            unacknowledged_bytes_max: 48 * 1024 * 1024,
             subscriptions_max: 50,
             acknowledge_timeout_seconds: 60,
         }

@@ -56,9 +56,9 @@ impl Front {
 
     /// Counts bytes in flight until the returned claim is dropped.
     pub fn claim_bytes(self: &Arc<Self>, bytes: usize) -> ByteClaim {
-        self.unacknowledged_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.metrics.unacknowledged_bytes.add(bytes as i64);
-        ByteClaim { front: self.clone(), bytes }
+        let mut claim = ByteClaim { front: self.clone(), bytes: 0 };
+        claim.grow(bytes);
+        claim
     }
 }
 
@@ -69,6 +69,13 @@ pub struct ByteClaim {
 }
 
 impl ByteClaim {
+    /// Counts more bytes.
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.front.unacknowledged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.front.metrics.unacknowledged_bytes.add(bytes as i64);
+    }
+
     /// How many.
     pub fn bytes(&self) -> usize {
         self.bytes

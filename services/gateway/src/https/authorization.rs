@@ -1,8 +1,8 @@
 //! Who calls, and may they (rest §2).
 
-use auth::{Authenticated, Operation, Presented, Refusal};
+use auth::{Authenticated, Operation, Presented, Refusal, SasToken};
 use http::{HeaderMap, header};
-use model::{Credentials, Principal};
+use model::{Credentials, DeviceId, Principal};
 
 use super::{Context, error::ApiError};
 
@@ -18,6 +18,25 @@ pub(super) fn authorize(
     let settings = front.settings().ok_or_else(ApiError::settings_missing)?;
     let authorized = auth::authorize(token, operation, resource, &settings, &front.host_names, front.now());
     authorized.map(drop).map_err(|refusal| refuse(context, &refusal, &format!("{operation:?}")))
+}
+
+/// Checks an operation on the modules of a device, which the device itself may do as well: the runtime of IoT Edge
+/// manages its modules so (rest §2.4, §19.3).
+pub(super) async fn authorize_modules(
+    context: &Context,
+    headers: &HeaderMap,
+    operation: Operation,
+    device_id: &DeviceId,
+    resource: &[&str],
+) -> Result<(), ApiError> {
+    let by_identity = match token(headers) {
+        Some(token) => SasToken::parse(token).is_ok_and(|token| token.is_of_identity()),
+        None => context.certificate.is_some(),
+    };
+    if !by_identity {
+        return authorize(context, headers, operation, resource);
+    }
+    authenticate(context, headers, &Principal::device(device_id.clone())).await.map(drop)
 }
 
 /// A device or module proves who it is: its own token or certificate, or a policy's token with DeviceConnect.

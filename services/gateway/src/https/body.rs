@@ -1,28 +1,48 @@
 //! Bodies: read within bounds, written as JSON.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited, combinators::BoxBody};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper::body::{Body as _, Incoming};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::error::ApiError;
+use crate::{Front, front::ByteClaim};
 
 /// The body of any response.
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
-/// Reads a whole body of at most so many bytes.
-pub(super) async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::message_too_large(bytes_max)),
-        Err(error) => Err(ApiError::argument(format!("the body could not be read: {error}"))),
+/// Reads a whole body of at most so many bytes. The claim counts it among the bytes that the gateway holds.
+pub(super) async fn read(front: &Arc<Front>, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, ByteClaim), ApiError> {
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(ApiError::message_too_large(bytes_max));
     }
+    let mut claim = front.claim_bytes(0);
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::argument(format!("the body could not be read: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > bytes_max {
+            return Err(ApiError::message_too_large(bytes_max));
+        }
+        if !front.has_room() {
+            return Err(ApiError::no_room());
+        }
+        claim.grow(data.len());
+        read.extend_from_slice(&data);
+    }
+    Ok((read.freeze(), claim))
 }
 
 /// Reads a JSON body; a byte order mark is tolerated, members that are not known are ignored.
-pub(super) async fn read_json<T: DeserializeOwned>(body: Incoming, bytes_max: usize) -> Result<T, ApiError> {
-    let bytes = read(body, bytes_max).await?;
+pub(super) async fn read_json<T: DeserializeOwned>(
+    front: &Arc<Front>,
+    body: Incoming,
+    bytes_max: usize,
+) -> Result<T, ApiError> {
+    let (bytes, _claim) = read(front, body, bytes_max).await?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     if bytes.is_empty() {
         return Err(ApiError::null_body());

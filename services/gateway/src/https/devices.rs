@@ -38,7 +38,7 @@ pub(super) async fn put(call: Call<'_>, id: DeviceId) -> Result<Response<Body>, 
     authorize(call.context, &call.parts.headers, Operation::WriteDevice, &["devices", id.as_str()])?;
     let front = &call.context.front;
     let precondition = if_match::of_put(&call.parts.headers);
-    let input: DeviceInput = body::read_json(call.body, front.config.https.body_bytes_max).await?;
+    let input: DeviceInput = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
     let identity = input.into_identity(id.clone(), front.now())?;
     let stored = front.shard_client.put_device(&identity, precondition).await;
     Ok(answer(&stored.map_err(|error| ApiError::registry(error, &id, None))?))

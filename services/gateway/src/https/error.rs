@@ -96,6 +96,10 @@ impl ApiError {
         Self::new(SERVER_BUSY, "The hub is starting")
     }
 
+    pub fn no_room() -> Self {
+        Self::new(SERVER_BUSY, "The gateway holds as many bytes of requests as it may")
+    }
+
     pub fn timeout() -> Self {
         Self::new(GATEWAY_TIMEOUT, "The request took too long")
     }

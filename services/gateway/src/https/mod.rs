@@ -19,6 +19,7 @@ mod modules;
 mod path;
 mod query;
 mod route;
+mod spelling;
 mod statistics;
 mod telemetry;
 
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use self::spelling::Followed;
 use crate::{Front, listener::Accepted};
 
 /// Bounds of the HTTPS head.
@@ -113,8 +115,10 @@ impl Head {
 async fn serve_requests(stream: TlsStream<TcpStream>, context: Context, draining: impl Future<Output = ()>) {
     let limits = context.front.config.https.clone();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = service_fn(move |request: Request<Incoming>| {
+    let (stream, spellings) = Followed::new(stream, limits.header_bytes_max);
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let context = context.clone();
+        request.extensions_mut().insert(spellings.next());
         async move { Ok::<_, std::convert::Infallible>(route::answer(&context, request).await) }
     });
     let io = TokioIo::new(stream);

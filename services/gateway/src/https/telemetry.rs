@@ -14,6 +14,7 @@ use super::{
     body::{self, Body},
     error::ApiError,
     route::Call,
+    spelling::Spelling,
 };
 use crate::telemetry::{MessageBatch, Stamp};
 
@@ -26,14 +27,16 @@ pub(super) async fn send(call: Call<'_>, sender: Principal) -> Result<Response<B
     let front = &call.context.front;
     let stamp = Stamp::new(front, &sender, &credentials, authenticated.method, None);
     let read_at = std::time::Instant::now();
-    let bytes = body::read(call.body, front.config.https.telemetry_body_bytes_max).await?;
+    let (bytes, _claim) = body::read(front, call.body, front.config.https.telemetry_body_bytes_max).await?;
     let limits = (front.config.limits.message_bytes_max, front.config.https.batch_messages_max);
     let mut batch = MessageBatch::default();
     if is_batch(headers) {
         add_batch(&mut batch, &stamp, &bytes, limits)?;
     } else {
         let mut record = Record::default();
-        headers.iter().for_each(|(name, value)| add_property(&mut record, name.as_str(), text(value.as_bytes())));
+        for (name, value) in Spelling::spell(call.parts.extensions.get(), headers) {
+            add_property(&mut record, name, text(value));
+        }
         add_message(&mut batch, &stamp, &record, &bytes, limits.0)?;
     }
     if batch.is_empty() {

@@ -57,6 +57,11 @@ impl<'a> SasToken<'a> {
         })
     }
 
+    /// Whether an identity's own key is said to have signed it; else a policy's.
+    pub fn is_of_identity(&self) -> bool {
+        self.policy.is_none()
+    }
+
     /// The instant from which on the token is expired, without any grace. Far futures are cut.
     pub fn expires(&self) -> Timestamp {
         let seconds = i64::try_from(self.expiry_seconds).unwrap_or(i64::MAX);
