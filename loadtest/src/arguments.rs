@@ -147,6 +147,10 @@ pub struct IdleArguments {
     /// Connections being opened at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
+    /// Use the devices that this file names. When it is missing, only make them and write it: a hub that is restarted
+    /// before the next run has no memory left over from making devices, which connections would use again unseen
+    #[arg(long, value_name = "FILE")]
+    pub devices_file: Option<PathBuf>,
     /// How long to wait after the last connect before memory is read
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub settle_seconds: u64,

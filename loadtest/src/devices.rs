@@ -1,10 +1,16 @@
 //! The devices of a run: made over the hub's HTTPS API before it, deleted after it.
 
-use std::{cell::Cell, fs::File, io::Read};
+use std::{
+    cell::Cell,
+    fs::{self, File},
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 use anyhow::{Context, bail};
 use futures::future::try_join_all;
 use model::{SymmetricKey, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     http::{HttpConnection, Request},
@@ -24,6 +30,14 @@ pub struct Devices {
     host_name: String,
     prefix: String,
     key: SymmetricKey,
+    count: u32,
+}
+
+/// Devices in a file.
+#[derive(Deserialize, Serialize)]
+struct Saved {
+    prefix: String,
+    key: String,
     count: u32,
 }
 
@@ -47,6 +61,28 @@ impl Devices {
         eprintln!("creating {count} devices {}0 ...", devices.prefix);
         devices.each(target, "PUT", "", &creation(&devices.key), 200).await.context("cannot create devices")?;
         Ok(devices)
+    }
+
+    /// The devices that a file names; `None` when there is no such file.
+    pub fn load(target: &Target, file: &Path) -> anyhow::Result<Option<Self>> {
+        let text = match fs::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("cannot read {}", file.display()))?,
+        };
+        let Saved { prefix, key, count } = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is not what --devices-file writes", file.display()))?;
+        Ok(Some(Self { host_name: target.host_name.clone(), prefix, key: key.parse()?, count }))
+    }
+
+    /// Writes what [`load`](Self::load) reads.
+    pub fn save(&self, file: &Path) -> anyhow::Result<()> {
+        let saved = Saved { prefix: self.prefix.clone(), key: self.key.as_base64().to_owned(), count: self.count };
+        fs::write(file, serde_json::to_vec(&saved)?).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     /// Deletes them, with whatever else belongs to them.

@@ -50,6 +50,9 @@ impl Report {
     /// Prints the table to standard output.
     pub fn print(&self) {
         println!("\n{}\n", self.title);
+        if self.servers.is_empty() {
+            return;
+        }
         let names: Vec<_> = self.servers.iter().map(|(name, _)| format!("{name:>14}")).collect();
         let ratio = if self.servers.len() == 2 { format!("{:>10}", "ratio") } else { String::new() };
         println!("{:<32}{}{ratio}", "", names.concat());

@@ -1,6 +1,6 @@
 //! Devices connect and stay silent: what does each of them hold in the server's memory?
 
-use std::{cell::Cell, collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Context;
 use futures::future::try_join_all;
@@ -19,7 +19,13 @@ use crate::{
 /// Runs the scenario.
 pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Report> {
     let server = target.server.context("memory is read from /proc: name the server with --data-dir or --server-pid")?;
-    let devices = Devices::create(target, options.connections).await?;
+    let loaded = options.devices_file.as_deref().map(|file| Devices::load(target, file)).transpose()?.flatten();
+    let devices = match (loaded, &options.devices_file) {
+        (Some(devices), _) => devices,
+        (None, None) => Devices::create(target, options.connections).await?,
+        (None, Some(file)) => return made(&Devices::create(target, options.connections).await?, file),
+    };
+    anyhow::ensure!(devices.count() >= options.connections, "the file names {} devices only", devices.count());
     let settle = Duration::from_secs(options.settle_seconds);
     tokio::time::sleep(settle).await;
     let before = server.memory()?;
@@ -33,6 +39,13 @@ pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Rep
     let title = format!("idle: {} silent TLS MQTT devices", options.connections);
     let figures = figures(options.connections, before, after);
     Ok(Report { title, unit: "connect", servers: vec![("ironhub".to_owned(), measured)], figures })
+}
+
+/// The devices are there; the next run connects them.
+fn made(devices: &Devices, file: &Path) -> anyhow::Result<Report> {
+    devices.save(file)?;
+    let title = format!("idle: made {} devices; restart the hub and run this again", devices.count());
+    Ok(Report { title, unit: "connect", servers: Vec::new(), figures: BTreeMap::new() })
 }
 
 async fn open_all(
