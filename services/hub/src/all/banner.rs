@@ -1,20 +1,25 @@
 //! What a start prints for the person in front of it: standard output, short, ready to be pasted.
 
-use std::fmt::{self, Display, Formatter};
+use std::{
+    fmt::{self, Display, Formatter},
+    path::Path,
+};
 
 use crate::all::hub_json::HubJson;
 
 /// The lines after a start.
 pub struct Banner<'a> {
     pub hub: &'a HubJson,
-    pub hub_json: &'a std::path::Path,
+    pub hub_json: &'a Path,
+    /// Where this binary is, which need not be on the search path.
+    pub program: &'a Path,
     /// Connection strings of the devices of `--with-device`, by id.
     pub devices: &'a [(String, String)],
 }
 
 impl Display for Banner<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { hub, hub_json, devices } = self;
+        let Self { hub, hub_json, program, devices } = self;
         let (name, ports) = (&hub.host_name, &hub.ports);
         writeln!(f, "IronHub is ready: {name}, MQTT {}, HTTPS {}, admin {}", ports.mqtt, ports.https, ports.admin)?;
         writeln!(f)?;
@@ -27,7 +32,10 @@ impl Display for Banner<'_> {
         writeln!(f, "  all else   {}", hub_json.display())?;
         devices.iter().try_for_each(|(id, connection_string)| self.device(f, id, connection_string))?;
         writeln!(f)?;
-        writeln!(f, "  ironhub events tail --follow    shows what devices send. Ctrl-C ends the hub.")
+        let data_dir = hub_json.parent().unwrap_or(hub_json);
+        writeln!(f, "What devices send, in another terminal (Ctrl-C here ends the hub):")?;
+        writeln!(f)?;
+        writeln!(f, "{} events tail --follow --data-dir {}", program.display(), data_dir.display())
     }
 }
 

@@ -77,7 +77,8 @@ impl Hub {
         };
         hub_json.write(&data_dir.hub_json())?;
         let devices = with_devices(&shard_client, &config).await?;
-        print!("{}", Banner { hub: &hub_json, hub_json: &data_dir.hub_json(), devices: &devices });
+        let program = std::env::current_exe().unwrap_or_else(|_| "ironhub".into());
+        print!("{}", Banner { hub: &hub_json, hub_json: &data_dir.hub_json(), program: &program, devices: &devices });
         Ok(Self {
             gateway,
             shard_client,

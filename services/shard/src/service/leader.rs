@@ -150,7 +150,7 @@ impl Leader {
                 tracing::warn!(group = %self.group_id, %error, "a leadership cannot begin yet");
                 tokio::time::sleep(TIMEOUTS_EVERY).await;
             }
-            tracing::info!(group = %self.group_id, fence, "leading");
+            tracing::debug!(group = %self.group_id, fence, "serving as leader");
             tokio::select! {
                 () = self.perform_effects(effects) => {}
                 () = self.handle_timeouts() => {}
