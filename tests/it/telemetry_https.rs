@@ -138,3 +138,18 @@ async fn application_properties_keep_the_case_of_their_names() -> TestResult {
     assert_eq!(properties, expected);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_tracking_id_of_a_refusal_leads_to_its_one_line_in_the_log() -> TestResult {
+    let hub = Hub::start().await?;
+    let device = hub.new_device().await?;
+    let wrong = token(&device.resource(), &OTHER_KEY.parse()?, None);
+    let response = post(&hub, &device, &wrong, &[], b"x").await?.expect(401)?;
+    let envelope = response.json()?;
+    let id = envelope["ExceptionMessage"].as_str().and_then(|text| text.strip_prefix("Tracking ID:")).unwrap();
+    let log = hub.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(&device.device_id) && line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains(id) && lines[0].contains("signature") && !lines[0].contains("sig="), "{}", lines[0]);
+    Ok(())
+}

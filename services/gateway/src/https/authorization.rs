@@ -17,7 +17,7 @@ pub(super) fn authorize(
     let token = token(headers).ok_or_else(ApiError::no_credential)?;
     let settings = front.settings().ok_or_else(ApiError::settings_missing)?;
     let authorized = auth::authorize(token, operation, resource, &settings, &front.host_names, front.now());
-    authorized.map(drop).map_err(|refusal| refuse(context, &refusal, &format!("{operation:?}")))
+    authorized.map(drop).map_err(|refusal| refuse(context, &refusal))
 }
 
 /// Checks an operation on the modules of a device, which the device itself may do as well: the runtime of IoT Edge
@@ -57,7 +57,7 @@ pub(super) async fn authenticate(
     match auth::authenticate(principal, credentials.as_ref(), presented, &settings, hosts, now) {
         Ok(authenticated) => Ok((credentials.ok_or_else(ApiError::no_credential)?, authenticated)),
         Err(Refusal::UnknownIdentity) if may_know(context, headers, principal) => Err(unknown(principal)),
-        Err(refusal) => Err(refuse(context, &refusal, &principal.to_string())),
+        Err(refusal) => Err(refuse(context, &refusal)),
     }
 }
 
@@ -78,9 +78,8 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
-/// One line in the log: the cause, never the credential.
-fn refuse(context: &Context, refusal: &Refusal, what: &str) -> ApiError {
+/// Counted by cause; the line in the log is that of the failed request.
+fn refuse(context: &Context, refusal: &Refusal) -> ApiError {
     context.front.metrics.refusals.with_label_values(&[refusal.name()]).inc();
-    tracing::warn!(what, peer = %context.peer, cause = refusal.name(), reason = %refusal, "a caller was refused");
     refusal.clone().into()
 }

@@ -1,6 +1,9 @@
 //! The one place that knows how errors look over HTTPS (rest §21).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use auth::Refusal;
 use eventlog::{AppendError, ReadError};
@@ -134,25 +137,40 @@ impl ApiError {
         }
     }
 
-    /// As a response with the classic envelope.
-    pub fn into_response(self) -> Response<Body> {
-        let Code(number, name) = self.code;
+    /// The status of the response.
+    pub fn status(&self) -> StatusCode {
+        let status = u16::try_from(self.code.0 / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The name in the header and the envelope.
+    pub fn name(&self) -> &'static str {
+        self.code.1
+    }
+
+    /// As a response with the classic envelope. The tracking id, see [`tracking_id`], is in the log as well.
+    pub fn into_response(self, tracking_id: &str) -> Response<Body> {
         // What stands behind a second ';' is lost in some clients.
         let message = self.message.replace(';', ",");
         let envelope = json!({
-            "Message": format!("ErrorCode:{name};{message}"),
-            "ExceptionMessage": format!("Tracking ID:{}", tracking_id()),
+            "Message": format!("ErrorCode:{};{message}", self.name()),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
         });
-        let status = u16::try_from(number / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
-        let text = envelope.to_string().into_bytes();
-        let mut response = with_json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text);
-        response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(name));
+        let mut response = with_json(self.status(), envelope.to_string().into_bytes());
+        response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(self.name()));
         response
     }
 }
 
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Names one failed request to its caller and in the log (rest §21.1):
 /// `{32 hexadecimal digits}-G:{gateway}-TimeStamp:MM/DD/YYYY HH:MM:SS`.
-fn tracking_id() -> String {
+pub(super) fn tracking_id() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let instant = model::Timestamp::from_unix_milliseconds(i64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
     let text = instant.to_string();
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn header_status_and_envelope_agree() {
-        let response = ApiError::etag_missing().into_response();
+        let response = ApiError::etag_missing().into_response("x");
         assert_eq!(response.status(), 412);
         assert_eq!(
             response.headers().get("iothub-errorcode").map(HeaderValue::as_bytes),

@@ -8,9 +8,18 @@ use model::{DeviceId, ModuleId, Principal};
 use tokio::time::timeout;
 
 use super::{
-    Context, body::Body, devices, error::ApiError, events, header_case, modules, path::segments, query::Query,
+    Context,
+    body::Body,
+    devices,
+    error::{ApiError, tracking_id},
+    events, header_case, modules,
+    path::segments,
+    query::Query,
     statistics, telemetry,
 };
+
+/// A longer path is cut in the log.
+const LOGGED_PATH_LENGTH_MAX: usize = 300;
 
 /// A request, understood as far as all operations need it.
 pub(super) struct Call<'a> {
@@ -23,14 +32,28 @@ pub(super) struct Call<'a> {
 /// Answers a request; every error becomes a response.
 pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Response<Body> {
     let within = Duration::from_secs(context.front.config.https.request_timeout_seconds);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let outcome = timeout(within, run(context, request)).await.unwrap_or_else(|_| Err(ApiError::timeout()));
-    let mut response = outcome.unwrap_or_else(ApiError::into_response);
+    let mut response = outcome.unwrap_or_else(|error| fail(context, &method, &path, error));
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         response.headers_mut().insert("x-ms-request-id", id);
     }
     context.front.metrics.https_responses.with_label_values(&[response.status().as_str()]).inc();
     header_case::apply(&mut response).await;
     response
+}
+
+/// The error as a response, and a line in the log that its tracking id leads to.
+fn fail(context: &Context, method: &Method, path: &str, error: ApiError) -> Response<Body> {
+    let (tracking_id, status, code, peer) = (tracking_id(), error.status().as_u16(), error.name(), context.peer);
+    let path: String = path.chars().take(LOGGED_PATH_LENGTH_MAX).collect();
+    // Who is not let in, and what the hub cannot do, is an operator's business; other mistakes are their caller's.
+    if status == 401 || status >= 500 {
+        tracing::warn!(tracking_id, status, code, %method, path, %peer, reason = %error, "a request failed");
+    } else {
+        tracing::debug!(tracking_id, status, code, %method, path, %peer, reason = %error, "a request failed");
+    }
+    error.into_response(&tracking_id)
 }
 
 async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
