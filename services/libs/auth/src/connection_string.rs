@@ -41,16 +41,24 @@ impl FromStr for ConnectionString {
         for part in text.trim().split(';').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').ok_or(InvalidConnectionString::Part)?;
             match name {
-                "HostName" => value.clone_into(&mut parsed.host_name),
+                "HostName" => parsed.host_name = checked(value, "-_.:[]", "HostName")?,
                 "DeviceId" => parsed.device_id = Some(parse(value, "DeviceId")?),
                 "ModuleId" => parsed.module_id = Some(parse(value, "ModuleId")?),
-                "SharedAccessKeyName" => parsed.shared_access_key_name = Some(value.to_owned()),
+                "SharedAccessKeyName" => {
+                    parsed.shared_access_key_name = Some(checked(value, "-_.@", "SharedAccessKeyName")?)
+                }
                 "SharedAccessKey" => parsed.shared_access_key = Some(parse(value, "SharedAccessKey")?),
                 other => return Err(InvalidConnectionString::UnknownName(other.to_owned())),
             }
         }
         if parsed.host_name.is_empty() { Err(InvalidConnectionString::HostName) } else { Ok(parsed) }
     }
+}
+
+/// Letters, digits and the marks that SDKs allow there; a host may have a port or be an address (security §2).
+fn checked(value: &str, marks: &str, name: &'static str) -> Result<String, InvalidConnectionString> {
+    let is_valid = value.chars().all(|char| char.is_ascii_alphanumeric() || marks.contains(char));
+    if is_valid && !value.is_empty() { Ok(value.to_owned()) } else { Err(InvalidConnectionString::Value(name)) }
 }
 
 fn parse<T: FromStr>(value: &str, name: &'static str) -> Result<T, InvalidConnectionString> {

@@ -4,6 +4,7 @@
 mod authenticate;
 mod authorize;
 mod certificates;
+mod connection_strings;
 mod fixture;
 mod properties;
 mod recheck;
