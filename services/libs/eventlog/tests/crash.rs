@@ -341,6 +341,33 @@ fn what_is_served_after_a_restart_survives_a_loss_of_power() {
     });
 }
 
+/// A sync fails, what was written cannot be cut off, and the process is killed: the next one reads what the disk never
+/// got, and its own sync would not write it.
+#[test]
+fn what_a_failed_sync_left_to_be_seen_is_written_again_before_it_is_believed() {
+    runtime().block_on(async {
+        for seed in 0..200 {
+            let disk = MemoryDisk::new(CAPACITY, seed);
+            let log = open(&disk);
+            log.create_topic(&events(), PARTITIONS).await.unwrap();
+            log.append(vec![record(0, "one")]).await.unwrap();
+            disk.inject(Fault::SyncBroken);
+            disk.lose_power_after(2);
+            assert!(log.append(vec![record(0, vec![1; 700]), record(1, vec![2; 700])]).await.is_err());
+            drop(log);
+            let disk = disk.restart();
+            let log = open(&disk);
+            let mut served = read_all(&log, 0).await;
+            log.append(vec![record(0, "two")]).await.unwrap();
+            served.extend(log.read(&events(), 0, served.len() as u64, ALL).await.unwrap());
+            drop(log);
+            let stored = read_all(&open(&disk.reboot()), 0).await;
+            assert_eq!(stored, served, "seed {seed}");
+            assert_eq!(stored.last().unwrap().record, "two");
+        }
+    });
+}
+
 #[test]
 fn a_full_queue_refuses_at_once() {
     runtime().block_on(async {

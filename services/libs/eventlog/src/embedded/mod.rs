@@ -31,6 +31,7 @@ use tokio::sync::watch;
 
 mod config;
 mod disk;
+mod durable_mark;
 mod format;
 mod index;
 mod journal;

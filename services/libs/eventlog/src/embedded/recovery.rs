@@ -8,6 +8,7 @@ use std::{collections::VecDeque, io, sync::Arc};
 use super::{
     OpenError,
     disk::{Disk, DiskFile},
+    durable_mark,
     format::{FRAME_BYTES, Frame, HEADER_PROBE_BYTES, SegmentHeader, Tail, tail, tail_mut},
     index::Index,
     journal::Journal,
@@ -30,6 +31,7 @@ pub(super) fn recover(disk: &dyn Disk, names: &[String], partitions: u32) -> Res
         }
     };
     let Some(header) = last else {
+        durable_mark::forget(disk);
         let header = SegmentHeader { sequence: 1, previous_length: 0, last_time: i64::MIN, tails: Vec::new() };
         let active = Active::create(disk, header).map_err(|error| failed(1, error))?;
         return Ok((Journal { sealed, active, tails: Vec::new() }, i64::MIN));
@@ -65,12 +67,14 @@ fn recover_last(
         fits
     };
     let length = scan(&*file, start, end, Damage::Stop, accept).map_err(failed)?;
+    durable_mark::write_again(disk, &*file, sequence, start, length).map_err(failed)?;
     cut(&*file, sequence, length, end).map_err(failed)?;
     let active = Active { sequence, file, base: header.tails, length, index, first_time };
     Ok((active, tails, last_time))
 }
 
-/// What is there becomes durable before anyone reads it: a killed process may have left records that were never synced.
+/// What is there becomes durable before anyone reads it: a killed process may have left records that were never synced,
+/// or whose sync failed.
 fn cut(file: &dyn DiskFile, sequence: u64, length: u64, end: u64) -> io::Result<()> {
     if length < end {
         tracing::warn!(segment = sequence, length, cut_bytes = end - length, "cutting the torn tail of the event log");

@@ -18,6 +18,7 @@ use model::Timestamp;
 use super::{
     Shared,
     disk::{DiskFile, Durability, is_full},
+    durable_mark::DurableMark,
     format::{FRAME_BYTES, Frame, SegmentHeader, Tail, tail_mut},
     journal::Place,
     queue::{Batch, Wake},
@@ -41,6 +42,7 @@ pub(super) struct Writer {
     sequence: u64,
     /// Durable bytes of the active segment.
     position: u64,
+    mark: DurableMark,
     /// False: the end of the active segment is unknown, nothing may be appended to it.
     usable: bool,
     tails: Vec<Tail>,
@@ -66,6 +68,7 @@ impl Writer {
             file,
             sequence,
             position,
+            mark: DurableMark::new(position),
             usable: true,
             tails,
             last_time,
@@ -89,7 +92,7 @@ impl Writer {
                     self.commit();
                 }
                 Wake::Deadline => {}
-                Wake::Closed => return,
+                Wake::Closed => return self.mark.finish(&*self.shared.disk, self.sequence, self.position),
             }
             if Instant::now() >= self.next_upkeep {
                 self.upkeep();
@@ -173,6 +176,7 @@ impl Writer {
         self.usable = false;
         let active = Active::create(&*self.shared.disk, header)?;
         (self.file, self.sequence, self.position) = (active.file.clone(), active.sequence, active.length);
+        self.mark = DurableMark::new(self.position);
         self.usable = true;
         let sealed = self.shared.journal.write().roll(active);
         sealed.store_sidecar(&*self.shared.disk);
@@ -212,6 +216,7 @@ impl Writer {
     fn publish(&mut self, duration: Duration) {
         let bytes = self.buffer.len();
         self.position += bytes as u64;
+        self.mark.advance(&*self.shared.disk, self.sequence, self.position);
         self.free_bytes = self.free_bytes.saturating_sub(bytes as u64);
         self.shared.journal.write().publish(&self.places, bytes as u64);
         let statistics = &self.shared.statistics;
