@@ -6,16 +6,21 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::{Body as _, Incoming};
+use model::ETag;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::ApiError;
+use super::{devices::put_etag, error::ApiError};
 use crate::{Front, front::ByteClaim};
 
 /// The body of any response.
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Reads a whole body of at most so many bytes. The claim counts it among the bytes that the gateway holds.
-pub(super) async fn read(front: &Arc<Front>, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, ByteClaim), ApiError> {
+pub(super) async fn read(
+    front: &Arc<Front>,
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, ByteClaim), ApiError> {
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(ApiError::message_too_large(bytes_max));
     }
@@ -53,6 +58,14 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 /// 200 with a JSON body.
 pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     with_json(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// 200, or 201 when something was made, with a JSON body and its version.
+pub(super) fn versioned(value: &impl Serialize, etag: ETag, is_new: bool) -> Response<Body> {
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = with_json(status, serde_json::to_vec(value).unwrap_or_default());
+    put_etag(response.headers_mut(), etag);
+    response
 }
 
 /// A response with JSON text.
