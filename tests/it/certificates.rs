@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ironhub_tests::{Authority, Device, Hub, Presented, TestResult, binary, certificate_params, eventually};
+use ironhub_tests::{
+    Authority, Device, Hub, Mqtt, Presented, Received, TestResult, binary, certificate_params, client_config,
+    connect_as, eventually,
+};
+use rustls::HandshakeKind;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -32,7 +36,7 @@ async fn by_authority(hub: &Hub, device: &Device) -> TestResult {
 }
 
 /// A connection, once the settings have arrived at the gateway.
-async fn connected(hub: &Hub, device: &Device, presented: &Presented) -> TestResult<ironhub_tests::Mqtt> {
+async fn connected(hub: &Hub, device: &Device, presented: &Presented) -> TestResult<Mqtt> {
     let mut connected = None;
     eventually("the certificate opens", async || {
         let (client, code) = hub.connect_with(device, presented).await?;
@@ -197,6 +201,31 @@ async fn live_connections_end_with_what_vouched_for_them() -> TestResult {
     of_switched.expect_closed().await?;
     hub.delete_device(&deleted).await?.expect(204)?;
     of_deleted.expect_closed().await
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_judged_again() -> TestResult {
+    let hub = Hub::start().await?;
+    let root = Authority::root("root")?;
+    register(&hub, "factory", &root).await?;
+    let device = new_device(&hub).await?;
+    let presented = root.intermediate("line")?.sign(&device.device_id)?;
+    connected(&hub, &device, &presented).await?;
+    let client = client_config(&hub.authority, Some(&presented))?;
+    let connect = async || {
+        let stream = connect_as(&client, hub.mqtt, &hub.host_name).await?;
+        let kind = stream.get_ref().1.handshake_kind();
+        let mut connection = Mqtt::new(stream);
+        match connection.connect(&mqtt::Connect { password: None, ..device.connect() }).await? {
+            Received::ConnAck { code, .. } => Ok((kind, code)),
+            other => anyhow::bail!("the hub answered CONNECT with {other:?}"),
+        }
+    };
+    assert_eq!(connect().await?, (Some(HandshakeKind::Full), 0));
+    assert_eq!(connect().await?, (Some(HandshakeKind::Resumed), 0));
+    remove(&hub, "factory").await?;
+    eventually("the resumed session is refused", async || Ok(connect().await? == (Some(HandshakeKind::Resumed), 5)))
+        .await
 }
 
 #[tokio::test]

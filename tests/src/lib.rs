@@ -26,7 +26,7 @@ pub use hub::{Hub, HubOptions, binary};
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
 pub use pki::{Authority, certificate_params};
-pub use tls::{Presented, connect_with};
+pub use tls::{Presented, client_config, connect_as, connect_with};
 
 /// What every test returns: the first thing that went wrong.
 pub type TestResult<T = ()> = anyhow::Result<T>;

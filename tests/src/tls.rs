@@ -30,6 +30,18 @@ pub async fn connect_with(
     authority: &Path,
     presented: Option<&Presented>,
 ) -> anyhow::Result<TlsStream> {
+    connect_as(&client_config(authority, presented)?, address, name).await
+}
+
+/// The same as a client that may have been there before: it resumes its session.
+pub async fn connect_as(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> anyhow::Result<TlsStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(TlsConnector::from(config.clone()).connect(ServerName::try_from(name.to_owned())?, stream).await?)
+}
+
+/// A client that trusts the authority.
+pub fn client_config(authority: &Path, presented: Option<&Presented>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authority)? {
         roots.add(certificate?)?;
@@ -38,14 +50,11 @@ pub async fn connect_with(
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    let config = match presented {
+    Ok(Arc::new(match presented {
         None => config.with_no_client_auth(),
         Some(Presented { chain, key }) => {
             let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
             config.with_client_auth_cert(chain, PrivatePkcs8KeyDer::from(key.clone()).into())?
         }
-    };
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned())?, stream).await?)
+    }))
 }
