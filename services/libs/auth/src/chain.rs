@@ -10,9 +10,7 @@ use std::{
 use aws_lc_rs::digest;
 use model::{HubSettings, RegisteredCertificate, Timestamp};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{
-    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath, anchor_from_trusted_cert,
-};
+use webpki::{EndEntityCert, Error, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Refusal;
@@ -102,7 +100,7 @@ pub(crate) fn verify_chain(
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let algorithms = webpki::ALL_VERIFICATION_ALGS;
     let path = leaf
-        .verify_for_usage(algorithms, &trusted, &intermediates, time, ClientAuthentication, None, None)
+        .verify_for_usage(algorithms, &trusted, &intermediates, time, KeyUsage::client_auth(), None, None)
         .map_err(refusal)?;
     let (certificate, _) =
         anchors.iter().find(|(_, anchor)| anchor == path.anchor()).ok_or(Refusal::UntrustedCertificate)?;
@@ -123,15 +121,6 @@ fn digest_of(der: &[u8]) -> CertificateDigest {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
     bytes
-}
-
-/// A client's certificate may say that it is for clients, or say nothing.
-struct ClientAuthentication;
-
-impl ExtendedKeyUsageValidator for ClientAuthentication {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        webpki::KeyUsage::client_auth().validate(purposes)
-    }
 }
 
 /// The path's rules count below the anchor; the anchor's own limit is the owner's word as well.
