@@ -134,6 +134,9 @@ pub struct ConnectArguments {
     /// Let TLS resume the device's earlier session instead of a full handshake
     #[arg(long)]
     pub resume: bool,
+    /// Mutual TLS: each device has a certificate of an authority that is registered for the run, instead of a token
+    #[arg(long)]
+    pub certificate_authority: bool,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub duration_seconds: u64,

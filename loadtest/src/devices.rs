@@ -58,9 +58,20 @@ impl Devices {
     /// Makes them.
     pub async fn create(target: &Target, count: u32) -> anyhow::Result<Self> {
         let devices = Self::none(target)?.with_count(count);
-        eprintln!("creating {count} devices {}0 ...", devices.prefix);
-        devices.each(target, "PUT", "", &creation(&devices.key), 200).await.context("cannot create devices")?;
-        Ok(devices)
+        let body = creation(&devices.key);
+        devices.make(target, &body).await
+    }
+
+    /// Makes them without keys: an authority vouches for them.
+    pub async fn create_by_authority(target: &Target, count: u32) -> anyhow::Result<Self> {
+        let devices = Self::none(target)?.with_count(count);
+        devices.make(target, br#"{"authentication":{"type":"certificateAuthority"}}"#).await
+    }
+
+    async fn make(self, target: &Target, body: &[u8]) -> anyhow::Result<Self> {
+        eprintln!("creating {} devices {}0 ...", self.count, self.prefix);
+        self.each(target, "PUT", "", body, 200).await.context("cannot create devices")?;
+        Ok(self)
     }
 
     /// The devices that a file names; `None` when there is no such file.
@@ -102,9 +113,17 @@ impl Devices {
 
     /// What that device says in its CONNECT.
     pub fn connect(&self, index: u32) -> mqtt::Connect {
-        let id = self.id(index);
-        let user = format!("{}/{id}/?api-version={API_VERSION}&DeviceClientType=ironhub-loadtest", self.host_name);
-        connect(id, Some((user, self.token(index))))
+        connect(self.id(index), Some((self.user_name(index), self.token(index))))
+    }
+
+    /// The same of a device that has proved itself in the TLS handshake.
+    pub fn connect_by_certificate(&self, index: u32) -> mqtt::Connect {
+        mqtt::Connect { username: Some(self.user_name(index)), ..connect(self.id(index), None) }
+    }
+
+    fn user_name(&self, index: u32) -> String {
+        let (host, id) = (&self.host_name, self.id(index));
+        format!("{host}/{id}/?api-version={API_VERSION}&DeviceClientType=ironhub-loadtest")
     }
 
     async fn each(

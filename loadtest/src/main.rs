@@ -11,6 +11,7 @@
 //! `--compare mosquitto` the same load runs against mosquitto in turns, and the ratios are printed.
 
 mod arguments;
+mod authority;
 mod devices;
 mod histogram;
 mod http;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
 };
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -20,6 +20,12 @@ pub type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
 /// Connections to one address leave from this many loopback addresses in turn, so that the client ports of one
 /// (28,000, each unusable for a minute after its connection) do not run out.
 const SOURCE_ADDRESSES: u32 = 16;
+
+/// What a device proves itself with in the handshake; certificate and key are DER.
+pub struct ClientCertificate {
+    pub der: Vec<u8>,
+    pub key: Vec<u8>,
+}
 
 /// Opens verified connections to one server.
 #[derive(Clone)]
@@ -32,16 +38,33 @@ pub struct Connector {
 impl Connector {
     /// Trusts the authority in the file; `resume` allows session tickets.
     pub fn new(server: SocketAddr, name: &str, authority: &Path, resume: bool) -> anyhow::Result<Self> {
+        Self::with_certificate(server, name, authority, resume, None)
+    }
+
+    /// The same with a certificate of the client's.
+    pub fn with_certificate(
+        server: SocketAddr,
+        name: &str,
+        authority: &Path,
+        resume: bool,
+        certificate: Option<ClientCertificate>,
+    ) -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
         let unreadable = || format!("cannot read certificates from {}", authority.display());
         for certificate in CertificateDer::pem_file_iter(authority).with_context(unreadable)? {
             roots.add(certificate.with_context(unreadable)?)?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match certificate {
+            None => config.with_no_client_auth(),
+            Some(ClientCertificate { der, key }) => {
+                let key = PrivatePkcs8KeyDer::from(key);
+                config.with_client_auth_cert(vec![CertificateDer::from(der)], key.into())?
+            }
+        };
         if !resume {
             config.resumption = Resumption::disabled();
         }

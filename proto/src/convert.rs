@@ -2,9 +2,8 @@
 //! that names the member, never a default.
 
 use model::{
-    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId,
-    ModuleIdentity, Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKeys, Thumbprints,
-    Timestamp,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, ModuleId, ModuleIdentity,
+    Principal, QualityOfService, Subscription, SymmetricKeys, Thumbprints, Timestamp,
 };
 
 use crate::shard::v1;
@@ -231,42 +230,5 @@ impl From<v1::Subscription> for Subscription {
 impl From<&Subscription> for v1::Subscription {
     fn from(subscription: &Subscription) -> Self {
         Self { filter: subscription.filter.clone(), quality_of_service: subscription.quality_of_service as u32 }
-    }
-}
-
-impl TryFrom<v1::HubSettings> for HubSettings {
-    type Error = InvalidMessage;
-
-    fn try_from(message: v1::HubSettings) -> Result<Self, InvalidMessage> {
-        let policies = message.policies.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(Self { revision: message.revision, groups: message.groups, policies })
-    }
-}
-
-impl From<&HubSettings> for v1::HubSettings {
-    fn from(settings: &HubSettings) -> Self {
-        Self {
-            revision: settings.revision,
-            groups: settings.groups,
-            policies: settings.policies.iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl TryFrom<v1::SharedAccessPolicy> for SharedAccessPolicy {
-    type Error = InvalidMessage;
-
-    fn try_from(message: v1::SharedAccessPolicy) -> Result<Self, InvalidMessage> {
-        Ok(Self {
-            name: message.name,
-            keys: message.keys.ok_or(InvalidMessage("policy keys"))?.try_into()?,
-            rights: Rights::parse(&message.rights).ok_or(InvalidMessage("policy rights"))?,
-        })
-    }
-}
-
-impl From<&SharedAccessPolicy> for v1::SharedAccessPolicy {
-    fn from(policy: &SharedAccessPolicy) -> Self {
-        Self { name: policy.name.clone(), keys: Some((&policy.keys).into()), rights: policy.rights.to_string() }
     }
 }

@@ -29,6 +29,7 @@ pub const LEADER_NODE_ID: &str = "ironhub-leader-node-id";
 
 mod convert;
 mod record;
+mod settings;
 
 pub use convert::InvalidMessage;
 pub use record::{decode_record, encode_record, encode_record_with_body};

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bounds;
+mod certificates;
 mod cluster;
 mod connect;
 mod disk_full;
@@ -15,8 +16,10 @@ mod persistent_session;
 mod properties;
 mod raw_client;
 mod registry;
+mod settings;
 mod syscalls;
 mod take_over;
 mod telemetry;
 mod telemetry_https;
+mod two_gateways;
 mod will;

@@ -33,6 +33,23 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/devices/{device}/messages/events", "x - x - - x - - -"),
     ("POST", "/devices/{device}/modules/m/messages/events", "x - x - - - x - -"),
     ("GET", "/ironhub/v1/events?since=latest", "x x - - - - - - -"),
+    ("GET", "/ironhub/v1/policies", "x - - - - - - - -"),
+    ("GET", "/ironhub/v1/policies/service", "x - - - - - - - -"),
+    ("PUT", "/ironhub/v1/policies/{missing}", "x - - - - - - - -"),
+    ("DELETE", "/ironhub/v1/policies/{missing}", "x - - - - - - - -"),
+    ("POST", "/ironhub/v1/policies/{missing}/regenerate-key", "x - - - - - - - -"),
+    ("GET", "/ironhub/v1/certificates", "x - - - - - - - -"),
+    ("GET", "/ironhub/v1/certificates/{missing}", "x - - - - - - - -"),
+    ("PUT", "/ironhub/v1/certificates/{missing}", "x - - - - - - - -"),
+    ("DELETE", "/ironhub/v1/certificates/{missing}", "x - - - - - - - -"),
+    ("POST", "/ironhub/v1/certificates/{missing}/generate-verification-code", "x - - - - - - - -"),
+    ("POST", "/ironhub/v1/certificates/{missing}/verify", "x - - - - - - - -"),
+    ("GET", "/ironhub/v1/consumer-groups", "x - - - - - - - -"),
+    ("PUT", "/ironhub/v1/consumer-groups/$Default", "x - - - - - - - -"),
+    ("DELETE", "/ironhub/v1/consumer-groups/{missing}", "x - - - - - - - -"),
+    ("GET", "/ironhub/v1/settings", "x - - - - - - - -"),
+    ("PATCH", "/ironhub/v1/settings", "x - - - - - - - -"),
+    ("PUT", "/ironhub/v1/settings", "x - - - - - - - -"),
 ];
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::{
     https::{Https, Response},
     mqtt_client::{Mqtt, Received},
     patience::{PATIENCE, eventually},
-    tls::{self, TlsStream},
+    tls::{self, Presented, TlsStream},
 };
 
 pub const API_VERSION: &str = "2021-04-12";
@@ -246,6 +246,25 @@ impl Hub {
             Received::ConnAck { code, .. } => client.expect_closed().await.map(|()| code),
             other => bail!("the hub answered CONNECT with {other:?}"),
         }
+    }
+
+    /// An MQTT connection of a peer with a certificate, on which nothing was said yet.
+    pub async fn mqtt_with(&self, presented: &Presented) -> anyhow::Result<Mqtt> {
+        Ok(Mqtt::new(tls::connect_with(self.mqtt, &self.host_name, &self.authority, Some(presented)).await?))
+    }
+
+    /// An MQTT connection by certificate, and what the hub answered to its CONNECT.
+    pub async fn connect_with(&self, device: &Device, presented: &Presented) -> anyhow::Result<(Mqtt, u8)> {
+        let mut client = self.mqtt_with(presented).await?;
+        match client.connect(&mqtt::Connect { password: None, ..device.connect() }).await? {
+            Received::ConnAck { code, .. } => Ok((client, code)),
+            other => bail!("the hub answered CONNECT with {other:?}"),
+        }
+    }
+
+    /// An HTTPS connection of a peer with a certificate.
+    pub async fn https_with(&self, presented: &Presented) -> anyhow::Result<Https> {
+        Ok(Https::new(tls::connect_with(self.https, &self.host_name, &self.authority, Some(presented)).await?))
     }
 
     /// An HTTPS connection.

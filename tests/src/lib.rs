@@ -16,6 +16,7 @@ mod https;
 mod hub;
 mod mqtt_client;
 mod patience;
+mod pki;
 mod tls;
 
 pub use cluster::{Cluster, ClusterNode};
@@ -24,6 +25,8 @@ pub use https::{Https, Response};
 pub use hub::{Hub, HubOptions, binary};
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
+pub use pki::{Authority, certificate_params};
+pub use tls::{Presented, client_config, connect_as, connect_with};
 
 /// What every test returns: the first thing that went wrong.
 pub type TestResult<T = ()> = anyhow::Result<T>;

@@ -4,15 +4,44 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
 
+/// A client's certificates, leaf first, and the leaf's key.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    pub chain: Vec<Vec<u8>>,
+    pub key: Vec<u8>,
+}
+
 /// Connects and shakes hands.
 pub async fn connect(address: SocketAddr, name: &str, authority: &Path) -> anyhow::Result<TlsStream> {
+    connect_with(address, name, authority, None).await
+}
+
+/// The same with a certificate of the client's.
+pub async fn connect_with(
+    address: SocketAddr,
+    name: &str,
+    authority: &Path,
+    presented: Option<&Presented>,
+) -> anyhow::Result<TlsStream> {
+    connect_as(&client_config(authority, presented)?, address, name).await
+}
+
+/// The same as a client that may have been there before: it resumes its session.
+pub async fn connect_as(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> anyhow::Result<TlsStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(TlsConnector::from(config.clone()).connect(ServerName::try_from(name.to_owned())?, stream).await?)
+}
+
+/// A client that trusts the authority.
+pub fn client_config(authority: &Path, presented: Option<&Presented>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authority)? {
         roots.add(certificate?)?;
@@ -20,9 +49,12 @@ pub async fn connect(address: SocketAddr, name: &str, authority: &Path) -> anyho
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned())?, stream).await?)
+        .with_root_certificates(roots);
+    Ok(Arc::new(match presented {
+        None => config.with_no_client_auth(),
+        Some(Presented { chain, key }) => {
+            let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+            config.with_client_auth_cert(chain, PrivatePkcs8KeyDer::from(key.clone()).into())?
+        }
+    }))
 }

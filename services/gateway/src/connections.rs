@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 /// All live MQTT connections; bounded together with those of HTTPS.
 #[derive(Debug)]
 pub struct Connections {
-    max: usize,
+    max: AtomicUsize,
     count: AtomicUsize,
     next: AtomicU64,
     draining: AtomicBool,
@@ -41,7 +41,7 @@ impl Connections {
     /// Room for so many.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            max,
+            max: max.into(),
             count: AtomicUsize::new(0),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
@@ -49,9 +49,14 @@ impl Connections {
         })
     }
 
+    /// Makes room for so many from now on; those that are here stay.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     /// A place, unless all are taken or the gateway drains.
     pub fn enter(self: &Arc<Self>) -> Option<Place> {
-        if self.count.fetch_add(1, Ordering::AcqRel) >= self.max {
+        if self.count.fetch_add(1, Ordering::AcqRel) >= self.max.load(Ordering::Relaxed) {
             self.count.fetch_sub(1, Ordering::AcqRel);
             return None;
         }

@@ -8,12 +8,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use auth::HostNames;
+use auth::{ChainCache, ClientCertificate, HostNames};
 use eventlog::{EventLog, Topic};
 use model::{HubSettings, Timestamp};
+use rustls::pki_types::CertificateDer;
 use shard_client::{SettingsWatch, ShardClient};
 
-use crate::{Config, connections::Connections, metrics::GatewayMetrics};
+use crate::{Config, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics};
 
 /// Shared by all connections of a gateway.
 pub struct Front {
@@ -29,6 +30,10 @@ pub struct Front {
     pub connections: Arc<Connections>,
     /// Bytes of messages that are read but not yet durable.
     pub unacknowledged_bytes: AtomicUsize,
+    /// What of the configuration the hub's settings may change.
+    pub limits: EffectiveLimits,
+    /// Certificate chains that were verified.
+    pub chains: Arc<ChainCache>,
     pub(crate) settings: SettingsWatch,
 }
 
@@ -41,6 +46,27 @@ impl Front {
     /// A watch of the hub's settings.
     pub fn settings_watch(&self) -> SettingsWatch {
         self.settings.clone()
+    }
+
+    /// The certificate that a peer presented in its handshake, with what came along.
+    pub fn client_certificate(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<ClientCertificate> {
+        ClientCertificate::of_chain(chain.unwrap_or_default().iter().map(AsRef::as_ref), &self.chains)
+    }
+
+    /// Applies the hub's settings to the limits of this process, now and whenever they change, for ever.
+    pub(crate) async fn follow_settings(self: Arc<Self>) {
+        let mut settings = self.settings_watch();
+        loop {
+            let current = settings.borrow_and_update().clone();
+            if let Some(current) = current {
+                let (limits, overrides) = (&self.config.limits, &current.overrides);
+                self.limits.apply(limits, overrides);
+                self.connections.set_max(overrides.connections_max.map_or(limits.connections_max, |max| max as usize));
+            }
+            if settings.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The wall clock.

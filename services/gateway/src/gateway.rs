@@ -12,6 +12,7 @@ use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use crate::{
     Config, Front, GatewayMetrics, TicketSecret,
     connections::Connections,
+    effective_limits::EffectiveLimits,
     https, listener, mqtt,
     tls::{Protocols, server_config},
 };
@@ -47,6 +48,8 @@ pub struct Gateway {
     mqtt_address: SocketAddr,
     https_address: SocketAddr,
     listeners: Vec<JoinHandle<()>>,
+    /// Follows the hub's settings.
+    settings: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -69,7 +72,8 @@ impl Gateway {
             listener::accept(https_listener, front, handshakes, move |accepted| head.clone().serve(accepted))
         };
         let listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
-        Ok(Self { front, mqtt_address, https_address, listeners })
+        let settings = tokio::spawn(front.clone().follow_settings());
+        Ok(Self { front, mqtt_address, https_address, listeners, settings })
     }
 
     /// Where MQTT listens.
@@ -109,6 +113,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.listeners.iter().for_each(JoinHandle::abort);
+        self.settings.abort();
         self.front.connections.drain();
     }
 }
@@ -138,6 +143,8 @@ fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError
         metrics: GatewayMetrics::new(dependencies.metrics.registry())?,
         connections: Connections::new(config.limits.connections_max),
         unacknowledged_bytes: 0.into(),
+        limits: EffectiveLimits::new(&config.limits),
+        chains: Arc::default(),
         config,
     })
 }

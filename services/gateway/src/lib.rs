@@ -11,6 +11,7 @@
 
 pub mod config;
 mod connections;
+mod effective_limits;
 mod front;
 mod gateway;
 pub mod https;

@@ -55,6 +55,70 @@ Examples:
         command: DeviceCommand,
     },
 
+    /// Look at and change the shared access policies of a running hub
+    #[command(after_help = "\
+Examples:
+  ironhub policy create dashboard --rights RegistryRead,ServiceConnect    a policy with fresh keys; prints its connection string
+  ironhub policy regenerate-key dashboard primary                        clients that use the key are disconnected at once
+  ironhub policy regenerate-key dashboard swap                           both keys change places, nobody is disconnected
+
+To rotate without interruption: move clients to the secondary key, regenerate the primary one, move back. Rights are
+RegistryRead, RegistryWrite, ServiceConnect (back ends) and DeviceConnect (acting for devices).")]
+    Policy {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+
+    /// Register the certificate authorities that devices may be signed by
+    #[command(after_help = "\
+Examples:
+  ironhub certificate add factory-root.pem --verified                     on your word that its private key is yours
+  ironhub certificate add factory-root.pem --name factory                 or with a proof:
+  ironhub certificate verification-code factory                           1. prints a code
+  openssl req -new -key any.key -subj /CN=CODE -out proof.csr             2. a certificate with the code as common name,
+  openssl x509 -req -in proof.csr -CA factory-root.pem -CAkey factory-root.key -CAcreateserial -out proof.pem
+  ironhub certificate verify factory proof.pem                            3. signed by the authority
+
+A device authenticates by authority when its identity has the authentication type certificateAuthority and its
+certificate has the device id as common name (modules: DEVICE/MODULE). It must send the intermediates along. Removing a
+certificate disconnects the devices that it vouched for.")]
+    Certificate {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: CertificateCommand,
+    },
+
+    /// Name the consumer groups of the events of a running hub; $Default is always there
+    ConsumerGroup {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: ConsumerGroupCommand,
+    },
+
+    /// Look at and change what a running hub can change without a restart
+    #[command(after_help = "\
+Examples:
+  ironhub settings show
+  ironhub settings set retentionTimeInDays=3 messageBytesMax=65536
+  ironhub settings set retentionTimeInDays=default        what the configuration of each process says
+
+Keys:
+  retentionTimeInHours  how long events are kept, or retentionTimeInDays
+  messageBytesMax       body and properties of a message; only lowers what the processes allow
+  subscriptionsMax      topic filters of one MQTT session; only lowers what the processes allow
+  connectionsMax        connections of one gateway; those that are there stay
+  tokenGraceSeconds     how long a connection outlives its token; for connections that begin afterwards")]
+    Settings {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: SettingsCommand,
+    },
+
     /// Read what devices sent to a running hub
     Events {
         #[command(flatten)]
@@ -131,6 +195,91 @@ pub enum DeviceCommand {
         /// How long it is valid, such as 30min, 12h or 7days
         #[arg(long, value_name = "DURATION", default_value = "1h")]
         valid_for: jiff::SignedDuration,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// List the policies, without keys
+    List,
+    /// Show one policy with its keys and its connection string
+    Show { name: String },
+    /// Make a policy with fresh keys and print its connection string
+    Create {
+        name: String,
+        /// Some of RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect
+        #[arg(long, value_name = "RIGHTS")]
+        rights: String,
+    },
+    /// Change the rights of a policy; its keys stay
+    Update {
+        name: String,
+        /// Some of RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect
+        #[arg(long, value_name = "RIGHTS")]
+        rights: String,
+    },
+    /// Delete a policy; who uses its keys is disconnected. The last policy with all rights stays
+    Delete { name: String },
+    /// Draw a new key, or let the two keys change places
+    RegenerateKey { name: String, key: KeyName },
+}
+
+/// Which key of a policy.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum KeyName {
+    Primary,
+    Secondary,
+    Swap,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// Register the certificate of an authority, root or intermediate
+    Add {
+        /// PEM or DER
+        file: PathBuf,
+        /// Name within the hub [default: the file's name without its extension]
+        #[arg(long)]
+        name: Option<String>,
+        /// Trust it at once, on your word that its private key is yours
+        #[arg(long)]
+        verified: bool,
+    },
+    /// List the registered certificates
+    List,
+    /// Show one certificate
+    Show { name: String },
+    /// Print a code to prove possession of the private key with; the code before is void
+    VerificationCode { name: String },
+    /// Hand in the certificate that has the code as common name and was signed by the registered one
+    Verify {
+        name: String,
+        /// PEM or DER
+        file: PathBuf,
+    },
+    /// Remove a certificate; devices that it vouched for are disconnected
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConsumerGroupCommand {
+    /// List the consumer groups
+    List,
+    /// Make a consumer group
+    Create { name: String },
+    /// Delete a consumer group
+    Delete { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SettingsCommand {
+    /// Show what is set for the whole hub
+    Show,
+    /// Change some of it, in one step
+    Set {
+        /// A number, or `default` for what the configuration of each process says
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use aws_lc_rs::rand;
-use model::{HubSettings, Right, Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys};
+use model::{ETag, HubSettings, Right, Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys};
 
 /// Bytes of a key that the hub draws.
 const KEY_BYTES: usize = 32;
@@ -18,12 +18,12 @@ const POLICIES: [(&str, &[Right]); 5] = [
 /// Settings for a new hub with that many device groups. Drawn once; a hub that has settings keeps its own.
 pub fn settings(groups: u32) -> anyhow::Result<HubSettings> {
     let policies = POLICIES.iter().map(|(name, rights)| policy(name, rights)).collect::<anyhow::Result<_>>()?;
-    Ok(HubSettings { revision: 0, groups, policies })
+    Ok(HubSettings { groups, policies, ..HubSettings::default() })
 }
 
 fn policy(name: &str, rights: &[Right]) -> anyhow::Result<SharedAccessPolicy> {
     let keys = SymmetricKeys { primary: key()?, secondary: key()? };
-    Ok(SharedAccessPolicy { name: name.to_owned(), keys, rights: Rights::of(rights) })
+    Ok(SharedAccessPolicy { name: name.to_owned(), keys, rights: Rights::of(rights), etag: ETag(1) })
 }
 
 /// A random key.

@@ -47,6 +47,16 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
+        Command::Policy { target, command } => client()?.block_on(command::policy::run(target, command, environment)),
+        Command::Certificate { target, command } => {
+            client()?.block_on(command::certificate::run(target, command, environment))
+        }
+        Command::ConsumerGroup { target, command } => {
+            client()?.block_on(command::consumer_group::run(target, command, environment))
+        }
+        Command::Settings { target, command } => {
+            client()?.block_on(command::settings::run(target, command, environment))
+        }
         Command::Events { target, command } => client()?.block_on(command::events::run(target, command, environment)),
     }
 }

@@ -300,16 +300,16 @@ async fn settings_are_made_once_and_watched() -> Checked {
     let client = hub.client().await;
     let mut watched = client.settings();
     assert_eq!(client.get_settings().await?, None);
-    let no_hub = client.put_policies(0, &[]).await;
+    let rights = Rights::parse("RegistryWrite, ServiceConnect, DeviceConnect").ok_or("rights")?;
+    let policy = SharedAccessPolicy { name: "owner".into(), keys: keys(), rights, etag: ETag(2) };
+    let no_hub = client.put_policies(0, std::slice::from_ref(&policy)).await;
     assert_eq!(no_hub, Err(SettingsError::NotInitialized));
-    let first = client.initialize_hub(&HubSettings { revision: 0, groups: GROUPS, policies: vec![] }).await?;
+    let first = client.initialize_hub(&HubSettings { groups: GROUPS, ..HubSettings::default() }).await?;
     assert_eq!((first.revision, first.groups), (1, GROUPS));
-    let again = client.initialize_hub(&HubSettings { revision: 9, groups: 9, policies: vec![] }).await?;
+    let again = client.initialize_hub(&HubSettings { revision: 9, groups: 9, ..HubSettings::default() }).await?;
     assert_eq!(again, first);
     timeout(PATIENCE, watched.wait_for(|known| known.as_deref() == Some(&first))).await??;
 
-    let rights = Rights::of(&[model::Right::ServiceConnect]);
-    let policy = SharedAccessPolicy { name: "service".into(), keys: keys(), rights };
     let revision = client.get_settings().await?.ok_or("no settings")?.revision;
     let changed = client.put_policies(revision, std::slice::from_ref(&policy)).await?;
     assert_eq!((changed.revision, &changed.policies), (revision + 1, &vec![policy]));

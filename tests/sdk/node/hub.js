@@ -27,11 +27,13 @@ const made = [];
 // Deleted only when every client is closed: a client whose device goes first may wait for ever.
 after(() => Promise.all(made.map((deviceId) => hub.registry().delete(deviceId).catch(() => {}))));
 
-async function newDevice() {
-  const { responseBody: device } = await hub.registry().create({ deviceId: newId() });
+async function register(identity) {
+  const { responseBody: device } = await hub.registry().create(identity);
   made.push(device.deviceId);
   return device;
 }
+
+const newDevice = () => register({ deviceId: newId() });
 
 function connectionString(identity) {
   const module = identity.moduleId ? `;ModuleId=${identity.moduleId}` : '';
@@ -56,6 +58,18 @@ function serviceToken() {
   }));
   const expiry = Math.floor(Date.now() / 1000) + 600;
   return SharedAccessSignature.create(hub.hostName, parts.SharedAccessKeyName, parts.SharedAccessKey, expiry).toString();
+}
+
+// One request to the settings API, whatever the version of the object.
+function settings(method, path, body) {
+  const headers = { Authorization: serviceToken(), ...(method === 'PUT' ? {} : { 'If-Match': '*' }) };
+  const options = { method, host: hub.hostName, path: `/ironhub/v1/${path}`, ca: authority, headers };
+  return new Promise((resolve, reject) => {
+    const request = https.request(options, (response) => {
+      response.resume().on('end', () => (response.statusCode < 300 ? resolve() : reject(new Error(response.statusCode))));
+    });
+    request.on('error', reject).end(body && JSON.stringify(body));
+  });
 }
 
 function readEvents(deviceId) {
@@ -83,4 +97,4 @@ async function events(deviceId, count, timeoutMilliseconds = 15000) {
   }
 }
 
-module.exports = { hub, newId, newDevice, connectionString, connect, events };
+module.exports = { hub, newId, register, settings, newDevice, connectionString, connect, events };

@@ -45,6 +45,21 @@ class Hub:
                 return events
             time.sleep(0.1)
 
+    def settings(self, method, path, body=None):
+        """One request to the settings API, whatever the version of the object."""
+        request = urllib.request.Request(
+            f"https://{self.host_name}/ironhub/v1/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": self.service_token()},
+        )
+        if method != "PUT":
+            request.add_header("If-Match", "*")
+        context = ssl.create_default_context(cafile=self.certificate_authority_file)
+        with urllib.request.urlopen(request, context=context, timeout=10) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
     def _read_events(self, device_id):
         query = urllib.parse.urlencode({"device": device_id, "since": "earliest"})
         request = urllib.request.Request(

@@ -6,9 +6,10 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::{Body as _, Incoming};
+use model::ETag;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::ApiError;
+use super::{devices::put_etag, error::ApiError};
 use crate::{Front, front::ByteClaim};
 
 /// The body of any response.
@@ -57,6 +58,14 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 /// 200 with a JSON body.
 pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     with_json(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// 200, or 201 when something was made, with a JSON body and its version.
+pub(super) fn versioned(value: &impl Serialize, etag: ETag, is_new: bool) -> Response<Body> {
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = with_json(status, serde_json::to_vec(value).unwrap_or_default());
+    put_etag(response.headers_mut(), etag);
+    response
 }
 
 /// A response with JSON text.

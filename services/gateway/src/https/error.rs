@@ -8,9 +8,9 @@ use std::{
 use auth::Refusal;
 use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode};
-use model::{DeviceId, ModuleId};
+use model::{DeviceId, InvalidSettings, ModuleId};
 use serde_json::json;
-use shard_client::{RegistryError, Unavailable};
+use shard_client::{RegistryError, SettingsError, Unavailable};
 
 use super::body::{Body, with_json};
 
@@ -27,6 +27,7 @@ const UNAUTHORIZED_ACCESS: Code = Code(401_002, "IotHubUnauthorizedAccess");
 const UNAUTHORIZED: Code = Code(401_003, "IotHubUnauthorized");
 const QUOTA_EXCEEDED: Code = Code(403_002, "IotHubQuotaExceeded");
 const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
+const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
 const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
@@ -81,6 +82,27 @@ impl ApiError {
 
     pub fn module_not_found(device_id: &DeviceId, id: &ModuleId) -> Self {
         Self::new(MODULE_NOT_FOUND, format!("A module with ID '{id}' was not found on device '{device_id}'."))
+    }
+
+    /// A policy or consumer group.
+    pub fn no_such(what: &str, name: &str) -> Self {
+        Self::new(NOT_FOUND, format!("The hub has no {what} '{name}'"))
+    }
+
+    pub fn certificate_not_found(name: &str) -> Self {
+        Self::new(CERTIFICATE_NOT_FOUND, format!("The hub has no certificate '{name}'"))
+    }
+
+    pub fn precondition_failed() -> Self {
+        Self::new(PRECONDITION_FAILED, "PreconditionFailed, ETag may be invalid.")
+    }
+
+    pub fn if_match_missing() -> Self {
+        Self::new(PRECONDITION_FAILED, "Etag missing: this operation needs the header If-Match")
+    }
+
+    pub fn no_randomness() -> Self {
+        Self::new(SERVICE_UNAVAILABLE, "The system gives no random numbers")
     }
 
     pub fn etag_missing() -> Self {
@@ -193,6 +215,27 @@ impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {
         let code = if error == Unavailable::DiskFull { SERVICE_UNAVAILABLE } else { SERVER_BUSY };
         Self::new(code, format!("The registry cannot answer now: {error}"))
+    }
+}
+
+impl From<SettingsError> for ApiError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::NotInitialized => Self::settings_missing(),
+            SettingsError::PreconditionFailed => Self::new(SERVER_BUSY, "The settings are being changed by others"),
+            SettingsError::TooMany(text) => Self::new(QUOTA_EXCEEDED, text),
+            SettingsError::Invalid(text) => Self::argument(text),
+            SettingsError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvalidSettings> for ApiError {
+    fn from(error: InvalidSettings) -> Self {
+        match error {
+            InvalidSettings::TooMany(..) => Self::new(QUOTA_EXCEEDED, error.to_string()),
+            InvalidSettings::NoOwner | InvalidSettings::Value(_) => Self::argument(error.to_string()),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod modules;
 mod path;
 mod query;
 mod route;
+mod settings;
 mod spelling;
 mod statistics;
 mod telemetry;
@@ -103,8 +104,7 @@ impl Head {
         };
         self.front.metrics.handshakes.inc();
         drop(handshake);
-        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = leaf.map(|der| Arc::new(ClientCertificate::new(der)));
+        let certificate = self.front.client_certificate(stream.get_ref().1.peer_certificates()).map(Arc::new);
         let context = Context { front: self.front.clone(), certificate, peer };
         self.front.metrics.https_connections.inc();
         serve_requests(stream, context, place.draining()).await;

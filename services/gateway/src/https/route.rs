@@ -15,7 +15,7 @@ use super::{
     events, header_case, modules,
     path::segments,
     query::Query,
-    statistics, telemetry,
+    settings, statistics, telemetry,
 };
 
 /// A longer path is cut in the log.
@@ -67,6 +67,10 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     let id = |position: usize| segments.get(position).map(String::as_str).unwrap_or_default();
     if literal == ["ironhub", "v1", "events"] {
         return only(method, Method::GET)?.then(events::read(call)).await;
+    }
+    if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
+        let name = segments.get(3).map(String::as_str).unwrap_or_default();
+        return settings::answer(call, &method, rest, name).await;
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {

@@ -28,7 +28,7 @@ pub(super) async fn send(call: Call<'_>, sender: Principal) -> Result<Response<B
     let stamp = Stamp::new(front, &sender, &credentials, authenticated.method, None);
     let read_at = std::time::Instant::now();
     let (bytes, _claim) = body::read(front, call.body, front.config.https.telemetry_body_bytes_max).await?;
-    let limits = (front.config.limits.message_bytes_max, front.config.https.batch_messages_max);
+    let limits = (front.limits.message_bytes_max(), front.config.https.batch_messages_max);
     let mut batch = MessageBatch::default();
     if is_batch(headers) {
         add_batch(&mut batch, &stamp, &bytes, limits)?;

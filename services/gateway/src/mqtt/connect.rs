@@ -62,7 +62,7 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
             return None;
         }
     };
-    let certificate = socket.client_certificate().map(|der| ClientCertificate::new(der));
+    let certificate = head.front.client_certificate(socket.client_certificates());
     match admit(&head.front, &connect, certificate.as_ref()).await {
         Ok(admitted) => {
             let mut answer = Vec::new();

@@ -67,8 +67,8 @@ pub(super) struct Connection {
     mailbox: Arc<Mailbox>,
     stamp: Stamp,
     fingerprint: Box<Fingerprint>,
-    /// Only a policy's token can be taken back by a change of settings.
-    policies: Option<Box<PolicyWatch>>,
+    /// When a change of settings can take the credential back.
+    settings: Option<Box<SettingsRecheck>>,
     expires: Option<Instant>,
     will: Option<Box<Will>>,
     /// Read but not understood yet: an incomplete packet, or packets that have to wait.
@@ -86,13 +86,13 @@ pub(super) struct Connection {
 }
 
 /// Follows the hub's settings for one connection.
-struct PolicyWatch {
+struct SettingsRecheck {
     settings: SettingsWatch,
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
     credentials: Credentials,
 }
 
-impl PolicyWatch {
+impl SettingsRecheck {
     fn new(settings: SettingsWatch, credentials: Credentials) -> Self {
         let changed = Self::next(&settings);
         Self { settings, changed, credentials }
@@ -123,8 +123,8 @@ impl Connection {
         let front = head.front.clone();
         let Admitted { principal, authenticated, attachment, stamp, clean_session, will, credentials } = admitted;
         let expires = authenticated.expires.and_then(|expires| expiry(&front, expires));
-        let by_policy = matches!(authenticated.fingerprint, Fingerprint::PolicyKey { .. });
-        let policies = by_policy.then(|| Box::new(PolicyWatch::new(front.settings_watch(), credentials)));
+        let depends = authenticated.fingerprint.depends_on_settings();
+        let settings = depends.then(|| Box::new(SettingsRecheck::new(front.settings_watch(), credentials)));
         tracing::info!(%principal, %peer, connection = place.number(), "connected");
         Self {
             limits: head.limits.clone(),
@@ -141,7 +141,7 @@ impl Connection {
             mailbox: attachment.mailbox,
             stamp,
             fingerprint: Box::new(authenticated.fingerprint),
-            policies,
+            settings,
             expires,
             will,
             unparsed,
@@ -226,12 +226,12 @@ impl Connection {
                 SessionEvent::IdentityChanged(credentials) => self.identity_changed(credentials)?,
             }
         }
-        let Some(policies) = &mut self.policies else { return Ok(()) };
-        while policies.changed.as_mut().poll(context).is_ready() {
-            let settings = policies.settings.borrow_and_update().clone();
-            policies.changed = PolicyWatch::next(&policies.settings);
+        let Some(watch) = &mut self.settings else { return Ok(()) };
+        while watch.changed.as_mut().poll(context).is_ready() {
+            let settings = watch.settings.borrow_and_update().clone();
+            watch.changed = SettingsRecheck::next(&watch.settings);
             if let Some(settings) = settings {
-                recheck(&self.fingerprint, &self.session.principal, Some(&policies.credentials), &settings)
+                recheck(&self.fingerprint, &self.session.principal, Some(&watch.credentials), &settings)
                     .map_err(Close::Refused)?;
             }
         }
@@ -242,8 +242,8 @@ impl Connection {
         let settings = self.front.settings().unwrap_or_default();
         recheck(&self.fingerprint, &self.session.principal, credentials.as_deref(), &settings)
             .map_err(Close::Refused)?;
-        if let (Some(policies), Some(credentials)) = (&mut self.policies, credentials) {
-            policies.credentials = *credentials;
+        if let (Some(watch), Some(credentials)) = (&mut self.settings, credentials) {
+            watch.credentials = *credentials;
         }
         Ok(())
     }
@@ -344,7 +344,7 @@ impl Connection {
     fn handle(&mut self, event: Event<'_>, published: &mut Published) -> Result<(), Close> {
         match event {
             Event::Publish(publish) => {
-                let max = self.front.config.limits.message_bytes_max;
+                let max = self.front.limits.message_bytes_max();
                 published.add(&publish, &self.session.principal, &self.stamp, max)
             }
             Event::Subscribe(subscribe) => {
@@ -442,7 +442,7 @@ impl Connection {
 
 /// When the connection of a token ends: its expiry and the grace (mqtt §2.10).
 fn expiry(front: &Front, expires: Timestamp) -> Option<Instant> {
-    let grace = i64::try_from(front.config.limits.token_grace_seconds).unwrap_or(i64::MAX);
+    let grace = i64::try_from(front.limits.token_grace_seconds()).unwrap_or(i64::MAX);
     let seconds = expires.unix_seconds().saturating_add(grace).saturating_sub(front.now().unix_seconds());
     let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     (left < EXPIRY_MAX).then(|| Instant::now() + left)

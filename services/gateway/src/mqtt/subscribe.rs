@@ -55,8 +55,7 @@ impl Session {
             }
             let quality = requested.min(QualityOfService::AtLeastOnce);
             let subscription = Subscription { filter, quality_of_service: stored(quality) };
-            granted
-                .push(self.grant(subscription, front.config.limits.subscriptions_max, &mut added).then_some(quality));
+            granted.push(self.grant(subscription, front.limits.subscriptions_max(), &mut added).then_some(quality));
         }
         let change = Change { packet_id: subscribe.packet_id, answer: Answer::Subscribed(granted) };
         if self.clean || added.is_empty() {

@@ -79,9 +79,9 @@ impl TlsSocket {
         .await
     }
 
-    /// The leaf of the client's chain, when it presented one.
-    pub fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.tls.peer_certificates()?.first()
+    /// What the client presented, leaf first; `None` when it presented nothing.
+    pub fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
     }
 
     /// Reads once and decrypts; appends to `plain`. Answers of the TLS layer go to the unsent bytes.

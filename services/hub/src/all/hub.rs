@@ -15,6 +15,7 @@ use super::{
     bind,
     data_dir::DataDir,
     devices,
+    follow_settings::FollowSettings,
     hub_json::{ConnectionStrings, HubJson, Ports},
     parts::{self, RunningShard},
     ticket_secret,
@@ -31,6 +32,8 @@ pub struct Hub {
     drain: Drain,
     drain_timeout: Duration,
     upkeep: JoinHandle<()>,
+    /// Follows the settings of the hub.
+    settings: JoinHandle<()>,
     _data_dir: DataDir,
 }
 
@@ -79,6 +82,13 @@ impl Hub {
         let devices = with_devices(&shard_client, &config).await?;
         let program = std::env::current_exe().unwrap_or_else(|_| "ironhub".into());
         print!("{}", Banner { hub: &hub_json, hub_json: &data_dir.hub_json(), program: &program, devices: &devices });
+        let follow = FollowSettings {
+            settings: shard_client.settings(),
+            event_log: Arc::clone(&event_log),
+            retention: Duration::from_secs(config.event_log.retention_seconds),
+            hub_json,
+            hub_json_file: data_dir.hub_json(),
+        };
         Ok(Self {
             gateway,
             shard_client,
@@ -88,6 +98,7 @@ impl Hub {
             drain,
             drain_timeout: Duration::from_secs(config.drain_timeout_seconds),
             upkeep: tokio::spawn(certificates.keep_fresh()),
+            settings: tokio::spawn(follow.run()),
             _data_dir: data_dir,
         })
     }
@@ -95,9 +106,11 @@ impl Hub {
     /// Ends every part in order, by the deadline: no new work, answers to what was read, the log flushed, the disks
     /// closed.
     pub async fn drain(self) {
-        let Self { gateway, shard_client, shard, event_log, admin, drain, drain_timeout, upkeep, _data_dir } = self;
+        let Self { gateway, shard_client, shard, event_log, admin, drain, drain_timeout, upkeep, settings, _data_dir } =
+            self;
         let deadline = drain.begin(drain_timeout);
         upkeep.abort();
+        settings.abort();
         drain.step("gateway", gateway.drain(deadline)).await;
         drain.step("event log", event_log.shutdown()).await;
         shard_client.shutdown();

@@ -11,6 +11,7 @@ mod bind;
 pub mod data_dir;
 mod devices;
 mod event_log_metrics;
+mod follow_settings;
 mod hub;
 pub mod hub_json;
 mod parts;

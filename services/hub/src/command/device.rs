@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     api_client::{ApiClient, Call, Refused},
+    output::{Output, table},
     target::Target,
 };
 use crate::{
@@ -26,18 +27,8 @@ pub async fn run(arguments: TargetArguments, command: DeviceCommand, environment
         DeviceCommand::ConnectionString { id } => devices.connection_string(&id).await?,
         DeviceCommand::SasToken { id, valid_for } => devices.sas_token(&id, valid_for).await?,
     };
-    if arguments.json {
-        println!("{:#}", output.json)
-    } else {
-        println!("{}", output.text)
-    }
+    output.print(arguments.json);
     Ok(())
-}
-
-/// One result, for programs and for people.
-struct Output {
-    json: Value,
-    text: String,
 }
 
 struct Devices {
@@ -125,27 +116,4 @@ fn row(device: &Value) -> [String; 5] {
         let text = device.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if text.starts_with("0001-01-01") { "never".to_owned() } else { text.to_owned() }
     })
-}
-
-fn table<const COLUMNS: usize>(head: [String; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
-    let lines: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let line = |cells: &[String; COLUMNS]| {
-        let padded: Vec<_> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    lines.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_align() {
-        let head = ["ID", "STATUS"].map(str::to_owned);
-        let rows = vec![["thermostat", "enabled"].map(str::to_owned)];
-        assert_eq!(table(head, rows), "ID          STATUS\nthermostat  enabled");
-    }
 }

@@ -1,6 +1,11 @@
 //! Client commands: they talk to a running hub's public HTTPS API, like any other program.
 
 mod api_client;
+pub mod certificate;
+pub mod consumer_group;
 pub mod device;
 pub mod events;
+mod output;
+pub mod policy;
+pub mod settings;
 mod target;

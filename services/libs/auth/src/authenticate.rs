@@ -41,7 +41,7 @@ pub fn authenticate(
     let own = own_identity(principal, credentials)?;
     let authenticated = match presented {
         Presented::Nothing => Err(Refusal::NoCredential),
-        Presented::Certificate(certificate) => by_certificate(principal, own, certificate, now),
+        Presented::Certificate(certificate) => by_certificate(principal, own, certificate, settings, now),
         Presented::Token(text) => {
             let token = SasToken::parse(text)?;
             token.check_expiry(now)?;
@@ -98,19 +98,28 @@ fn by_certificate(
     principal: &Principal,
     own: Own<'_>,
     certificate: &ClientCertificate,
+    settings: &HubSettings,
     now: Timestamp,
 ) -> Result<Authenticated, Refusal> {
-    let Authentication::SelfSigned(thumbprints) = own.authentication else {
-        return Err(Refusal::CertificateNotAllowed(own.authentication.kind()));
+    let is_module = principal.module_id.is_some();
+    let (fingerprint, method) = match own.authentication {
+        Authentication::SelfSigned(thumbprints) => {
+            let thumbprint = certificate.check(thumbprints, now)?;
+            let method = match is_module {
+                false => ConnectionAuthMethod::DeviceCertificate,
+                true => ConnectionAuthMethod::ModuleCertificate,
+            };
+            (Fingerprint::Thumbprint(CredentialDigest::of_thumbprint(own, &thumbprint)), method)
+        }
+        Authentication::CertificateAuthority => {
+            let chain = certificate.check_chain(principal, settings, now)?;
+            let method = match is_module {
+                false => ConnectionAuthMethod::DeviceCertificateAuthority,
+                true => ConnectionAuthMethod::ModuleCertificateAuthority,
+            };
+            (Fingerprint::Authority(CredentialDigest::of_anchor(own, &chain.anchor)), method)
+        }
+        other => return Err(Refusal::CertificateNotAllowed(other.kind())),
     };
-    let thumbprint = certificate.check(thumbprints, now)?;
-    let method = match principal.module_id {
-        None => ConnectionAuthMethod::DeviceCertificate,
-        Some(_) => ConnectionAuthMethod::ModuleCertificate,
-    };
-    Ok(Authenticated {
-        expires: None,
-        fingerprint: Fingerprint::Thumbprint(CredentialDigest::of_thumbprint(own, &thumbprint)),
-        method,
-    })
+    Ok(Authenticated { expires: None, fingerprint, method })
 }

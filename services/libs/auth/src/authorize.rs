@@ -23,19 +23,35 @@ pub fn authorize(
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
     token.check_expiry(now)?;
-    let mut refusal = None;
-    let granted = operation.any_of().iter().find_map(|right| match check_policy(&token, *right, settings) {
-        Ok((policy, _)) => Some(policy),
-        Err(error) => {
-            refusal.get_or_insert(error);
-            None
-        }
-    });
-    let policy = granted.ok_or_else(|| refusal.unwrap_or(Refusal::NotAPolicyToken))?;
+    let policy = granted(&token, operation, settings)?;
     if !Audience::parse(token.resource).covers_path(path, hosts) {
         return Err(Refusal::wrong_audience(token.resource));
     }
     Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
+}
+
+/// The token's policy, when it opens the operation; else what is missing first.
+fn granted<'a>(
+    token: &SasToken<'_>,
+    operation: Operation,
+    settings: &'a HubSettings,
+) -> Result<&'a SharedAccessPolicy, Refusal> {
+    let rights = operation.any_of();
+    let mut missing = None;
+    let mut policy = None;
+    for right in rights {
+        match check_policy(token, *right, settings) {
+            Ok((found, _)) => policy = Some(found),
+            Err(error) => {
+                missing.get_or_insert(error);
+            }
+        }
+    }
+    match (policy, missing) {
+        (Some(policy), None) => Ok(policy),
+        (Some(policy), Some(_)) if !operation.needs_all() => Ok(policy),
+        (_, missing) => Err(missing.unwrap_or(Refusal::NotAPolicyToken)),
+    }
 }
 
 /// The policy the token names, and which of its keys signed it. The signature is checked before the right.

@@ -5,7 +5,10 @@ use model::{
     Authentication, Credentials, DeviceStatus, HubSettings, Principal, Right, SymmetricKey, SymmetricKeys, Thumbprint,
 };
 
-use crate::Refusal;
+use crate::{
+    Refusal,
+    chain::{CertificateDigest, anchor_digest},
+};
 
 /// What to remember of a credential: enough to recognise it, too little to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,15 @@ pub enum Fingerprint {
     PolicyKey { policy: Box<str>, key: CredentialDigest },
     /// A certificate known by that thumbprint.
     Thumbprint(CredentialDigest),
+    /// A certificate whose chain leads to that registered one.
+    Authority(CredentialDigest),
+}
+
+impl Fingerprint {
+    /// Whether a change of the hub's settings can take the credential away.
+    pub fn depends_on_settings(&self) -> bool {
+        matches!(self, Self::PolicyKey { .. } | Self::Authority(_))
+    }
 }
 
 /// SHA-256 over the generation of the identity and the credential: an identity that was deleted and made again is
@@ -30,6 +42,10 @@ impl CredentialDigest {
 
     pub(crate) fn of_thumbprint(own: Own<'_>, thumbprint: &Thumbprint) -> Self {
         Self::of(own, thumbprint.as_str().to_ascii_uppercase().as_bytes())
+    }
+
+    pub(crate) fn of_anchor(own: Own<'_>, anchor: &CertificateDigest) -> Self {
+        Self::of(own, anchor)
     }
 
     /// A generation id is decimal, so the separator keeps the two parts apart.
@@ -66,6 +82,10 @@ pub fn recheck(
         (Fingerprint::Thumbprint(used), Authentication::SelfSigned(named)) => {
             let mut named = [&named.primary, &named.secondary].into_iter().flatten();
             named.any(|thumbprint| CredentialDigest::of_thumbprint(own, thumbprint) == *used)
+        }
+        (Fingerprint::Authority(used), Authentication::CertificateAuthority) => {
+            let mut verified = settings.certificates.iter().filter(|certificate| certificate.is_verified);
+            verified.any(|certificate| CredentialDigest::of_anchor(own, &anchor_digest(certificate)) == *used)
         }
         _ => false,
     };

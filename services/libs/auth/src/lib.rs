@@ -10,8 +10,10 @@
 
 mod audience;
 mod authenticate;
+mod authority;
 mod authorize;
 mod certificate;
+mod chain;
 mod connection_string;
 mod fingerprint;
 mod method;
@@ -23,8 +25,10 @@ mod token;
 
 pub use audience::HostNames;
 pub use authenticate::{Authenticated, Presented, authenticate};
+pub use authority::{AuthorityCertificate, InvalidCertificate};
 pub use authorize::{Authorized, authorize};
 pub use certificate::ClientCertificate;
+pub use chain::{CHAIN_BYTES_MAX, ChainCache, INTERMEDIATES_MAX};
 pub use connection_string::{ConnectionString, InvalidConnectionString};
 pub use fingerprint::{Fingerprint, recheck};
 pub use method::ConnectionAuthMethod;

@@ -13,6 +13,10 @@ pub enum ConnectionAuthMethod {
     DeviceCertificate,
     /// A certificate of the module.
     ModuleCertificate,
+    /// A certificate of the device, signed by a registered authority.
+    DeviceCertificateAuthority,
+    /// A certificate of the module, signed by a registered authority.
+    ModuleCertificateAuthority,
 }
 
 impl ConnectionAuthMethod {
@@ -27,6 +31,13 @@ impl ConnectionAuthMethod {
             }
             Self::ModuleCertificate => {
                 r#"{"scope":"module","type":"x509","issuer":"iothub","acceptingIpFilterRule":null}"#
+            }
+            // Whoever signed it is not the hub.
+            Self::DeviceCertificateAuthority => {
+                r#"{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}"#
+            }
+            Self::ModuleCertificateAuthority => {
+                r#"{"scope":"module","type":"x509","issuer":"external","acceptingIpFilterRule":null}"#
             }
         }
     }

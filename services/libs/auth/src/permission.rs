@@ -17,10 +17,11 @@ pub enum Operation {
     ReadServiceStatistics,
     ReadEvents,
     SendTelemetry,
+    ManageSettings,
 }
 
-/// Operation and the rights of which any one suffices.
-const TABLE: [(Operation, &[Right]); 12] = [
+/// Operation and the rights of which any one suffices, unless it needs them all.
+const TABLE: [(Operation, &[Right]); 13] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -33,6 +34,10 @@ const TABLE: [(Operation, &[Right]); 12] = [
     (Operation::ReadServiceStatistics, &[Right::ServiceConnect, Right::RegistryRead]),
     (Operation::ReadEvents, &[Right::ServiceConnect]),
     (Operation::SendTelemetry, &[Right::DeviceConnect]),
+    (
+        Operation::ManageSettings,
+        &[Right::RegistryRead, Right::RegistryWrite, Right::ServiceConnect, Right::DeviceConnect],
+    ),
 ];
 
 impl Operation {
@@ -41,7 +46,12 @@ impl Operation {
         TABLE.iter().map(|row| row.0)
     }
 
-    /// The rights of which any one suffices.
+    /// Whether only a policy with all of the rights opens it: the owner's.
+    pub fn needs_all(self) -> bool {
+        self == Self::ManageSettings
+    }
+
+    /// The rights of which any one suffices, unless it needs them all.
     pub fn any_of(self) -> &'static [Right] {
         TABLE.iter().find(|row| row.0 == self).map_or(&[], |row| row.1)
     }

@@ -27,12 +27,18 @@ pub enum Refusal {
     NotAPolicyToken,
     #[error("the identity authenticates by {0}, not by a token")]
     TokenNotAllowed(&'static str),
-    #[error("the identity authenticates by {0}, not by a self-signed certificate")]
+    #[error("the identity authenticates by {0}, not by a certificate")]
     CertificateNotAllowed(&'static str),
     #[error("the certificate has no thumbprint that the identity names")]
     WrongThumbprint,
     #[error("the certificate is not valid now")]
     CertificateExpired,
+    #[error("the common name of the certificate is not the identity's id")]
+    WrongCommonName,
+    #[error("no registered and verified authority signed the certificate, or an intermediate was not sent along")]
+    UntrustedCertificate,
+    #[error("the chain of certificates is refused: {0}")]
+    ChainRefused(&'static str),
     #[error("the credential that the connection used was removed")]
     CredentialRemoved,
 }
@@ -72,6 +78,9 @@ impl Refusal {
             Self::CertificateNotAllowed(_) => "certificate_not_allowed",
             Self::WrongThumbprint => "wrong_thumbprint",
             Self::CertificateExpired => "certificate_expired",
+            Self::WrongCommonName => "wrong_common_name",
+            Self::UntrustedCertificate => "untrusted_certificate",
+            Self::ChainRefused(_) => "chain_refused",
             Self::CredentialRemoved => "credential_removed",
         }
     }

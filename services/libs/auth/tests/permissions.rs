@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use auth::{HostNames, Operation, authorize, sign};
-use model::{HubSettings, Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys, Timestamp};
+use model::{ETag, HubSettings, Rights, SharedAccessPolicy, SymmetricKey, SymmetricKeys, Timestamp};
 
 const POLICIES: [(&str, &str); 5] = [
     ("iothubowner", "RegistryWrite, ServiceConnect, DeviceConnect"),
@@ -13,7 +13,7 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 /// Operation; then, in the order above, who may.
-const EXPECTED: [(Operation, [bool; 5]); 12] = [
+const EXPECTED: [(Operation, [bool; 5]); 13] = [
     (Operation::ReadDevice, [true, false, false, true, true]),
     (Operation::ListDevices, [true, false, false, true, true]),
     (Operation::WriteDevice, [true, false, false, false, true]),
@@ -26,6 +26,7 @@ const EXPECTED: [(Operation, [bool; 5]); 12] = [
     (Operation::ReadServiceStatistics, [true, true, false, true, true]),
     (Operation::ReadEvents, [true, true, false, false, false]),
     (Operation::SendTelemetry, [true, false, true, false, false]),
+    (Operation::ManageSettings, [true, false, false, false, false]),
 ];
 
 fn key(number: usize) -> SymmetricKey {
@@ -37,8 +38,9 @@ fn settings() -> HubSettings {
         name: (*name).to_owned(),
         keys: SymmetricKeys { primary: key(number), secondary: key(number + 100) },
         rights: Rights::parse(rights).unwrap(),
+        etag: ETag(1),
     });
-    HubSettings { revision: 1, groups: 4, policies: policies.collect() }
+    HubSettings { revision: 1, groups: 4, policies: policies.collect(), ..HubSettings::default() }
 }
 
 #[test]

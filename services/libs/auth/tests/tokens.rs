@@ -45,9 +45,10 @@ fn settings() -> HubSettings {
         name: name.to_owned(),
         keys: keys(),
         rights: Rights::parse(rights).unwrap(),
+        etag: ETag(1),
     };
     let policies = vec![policy("device", "DeviceConnect"), policy("service", "ServiceConnect")];
-    HubSettings { revision: 1, groups: 4, policies }
+    HubSettings { revision: 1, groups: 4, policies, ..HubSettings::default() }
 }
 
 fn principal(id: &str) -> Principal {

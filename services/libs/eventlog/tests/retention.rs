@@ -64,6 +64,21 @@ async fn by_time_even_when_nothing_is_appended_any_more() {
 }
 
 #[tokio::test]
+async fn a_shorter_retention_holds_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(config(folder.path())).unwrap();
+    log.create_topic(&Topic::new("events"), 1).await.unwrap();
+    for _ in 0..20 {
+        append(&log, 0, 500).await;
+    }
+    log.set_retention(Duration::from_secs(1));
+    until_earliest(&log, |earliest| earliest == 20).await;
+    log.set_retention(Duration::from_secs(3600));
+    assert_eq!(append(&log, 0, 1).await, 20);
+    assert_eq!(log.bounds(&Topic::new("events"), 0).await.unwrap().earliest, 20);
+}
+
+#[tokio::test]
 async fn by_size() {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { retention_seconds: 1600, retention_bytes: 20_000, ..config(folder.path()) };

@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use crate::{Authentication, DeviceId, ModuleId, Timestamp};
 
 /// Version of an identity: on the wire base64 of an ASCII decimal counter (rest §1.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ETag(pub u64);
 
 impl ETag {

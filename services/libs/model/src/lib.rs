@@ -20,5 +20,8 @@ pub use placement::{EventPartition, GroupId, event_partition, group_of};
 pub use policy::{Right, Rights, SharedAccessPolicy};
 pub use record::{Annotation, Record, SystemProperty};
 pub use session::{ConnectionId, QualityOfService, Subscription};
-pub use settings::HubSettings;
+pub use settings::{
+    CERTIFICATE_BYTES_MAX, CONSUMER_GROUPS_MAX, ConsumerGroup, DEFAULT_CONSUMER_GROUP, HubSettings, InvalidSettings,
+    Overrides, RegisteredCertificate, check_certificates, check_consumer_groups, check_policies,
+};
 pub use timestamp::Timestamp;

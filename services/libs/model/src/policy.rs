@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::SymmetricKeys;
+use crate::{ETag, SymmetricKeys};
 
 /// One of the four rights a policy can grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,22 @@ impl Rights {
         })
     }
 
+    /// Whether it grants nothing.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether it grants everything, as the owner of the hub has it.
+    pub fn are_all(self) -> bool {
+        Self::TABLE.iter().all(|row| self.grants(row.0))
+    }
+
+    /// Every name, `RegistryRead` beside `RegistryWrite`, as the management plane lists them (rest §23.2).
+    pub fn names(self) -> String {
+        let names: Vec<_> = Self::TABLE.iter().filter(|row| self.grants(row.0)).map(|row| row.2).collect();
+        names.join(", ")
+    }
+
     fn bits(right: Right) -> u8 {
         Self::TABLE.iter().find(|row| row.0 == right).map_or(0, |row| row.1)
     }
@@ -85,6 +101,8 @@ pub struct SharedAccessPolicy {
     pub name: String,
     pub keys: SymmetricKeys,
     pub rights: Rights,
+    /// Set by the hub group.
+    pub etag: ETag,
 }
 
 #[cfg(test)]
@@ -97,6 +115,8 @@ mod tests {
         assert!(rights.grants(Right::RegistryRead));
         assert_eq!(rights.to_string(), "RegistryWrite, ServiceConnect, DeviceConnect");
         assert_eq!(Rights::parse(&rights.to_string()), Some(rights));
+        assert_eq!(rights.names(), "RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect");
+        assert!(rights.are_all() && !Rights::of(&[Right::RegistryWrite]).are_all());
         assert!(!Rights::of(&[Right::RegistryRead]).grants(Right::RegistryWrite));
         assert_eq!(Rights::parse("Everything"), None);
     }

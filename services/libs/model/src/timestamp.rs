@@ -37,6 +37,12 @@ impl Timestamp {
         self.microseconds.div_euclid(1_000_000)
     }
 
+    /// Such as `Thu, 15 Jun 2017 19:20:58 GMT` (RFC 1123), the form of the management plane (rest §23.3).
+    pub fn to_rfc1123(self) -> String {
+        let instant = jiff::Timestamp::from_microsecond(self.microseconds).unwrap_or(jiff::Timestamp::MAX);
+        instant.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// Reads ISO 8601 with a zone, such as `2026-01-01T00:00:00Z`.
     pub fn parse(text: &str) -> Option<Self> {
         let instant: jiff::Timestamp = text.parse().ok()?;

@@ -111,6 +111,11 @@ pub enum SettingsError {
     NotInitialized,
     #[error("the settings have changed since they were read")]
     PreconditionFailed,
+    /// In the hub group's own words.
+    #[error("{0}")]
+    TooMany(String),
+    #[error("{0}")]
+    Invalid(String),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -120,6 +125,8 @@ impl From<CommandError> for SettingsError {
         match error.code() {
             Code::NotInitialized => Self::NotInitialized,
             Code::PreconditionFailed => Self::PreconditionFailed,
+            Code::QuotaExceeded => Self::TooMany(error.detail),
+            Code::Invalid => Self::Invalid(error.detail),
             _ => Self::Unavailable(unexpected(&error)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{GroupId, HubSettings, SharedAccessPolicy};
+use model::{ConsumerGroup, GroupId, HubSettings, Overrides, RegisteredCertificate, SharedAccessPolicy};
 use proto::shard::v1::{
     self, command::Operation, command_result::Outcome, read::Query, read_result::Result as Answer,
     shard_client::ShardClient as Stub,
@@ -34,6 +34,38 @@ impl ShardClient {
     ) -> Result<HubSettings, SettingsError> {
         let command = v1::PutPolicies { expected_revision, policies: policies.iter().map(Into::into).collect() };
         self.change_settings(Operation::PutPolicies(command)).await
+    }
+
+    /// Replaces all registered certificates, on the same condition.
+    pub async fn put_certificates(
+        &self,
+        expected_revision: u64,
+        certificates: &[RegisteredCertificate],
+    ) -> Result<HubSettings, SettingsError> {
+        let certificates = certificates.iter().map(Into::into).collect();
+        let command = v1::PutCertificates { expected_revision, certificates };
+        self.change_settings(Operation::PutCertificates(command)).await
+    }
+
+    /// Replaces all consumer groups, on the same condition.
+    pub async fn put_consumer_groups(
+        &self,
+        expected_revision: u64,
+        groups: &[ConsumerGroup],
+    ) -> Result<HubSettings, SettingsError> {
+        let consumer_groups = groups.iter().map(Into::into).collect();
+        let command = v1::PutConsumerGroups { expected_revision, consumer_groups };
+        self.change_settings(Operation::PutConsumerGroups(command)).await
+    }
+
+    /// Replaces what is set for the whole hub, on the same condition.
+    pub async fn put_overrides(
+        &self,
+        expected_revision: u64,
+        overrides: &Overrides,
+    ) -> Result<HubSettings, SettingsError> {
+        let command = v1::PutOverrides { expected_revision, overrides: Some(overrides.into()) };
+        self.change_settings(Operation::PutOverrides(command)).await
     }
 
     /// The settings as they are now; `None` before the hub is initialised.

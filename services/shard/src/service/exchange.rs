@@ -103,7 +103,11 @@ async fn command_result(groups: &Groups, leader: &Leader, command: v1::Command) 
 fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
     let principal = |principal: &Option<v1::Principal>| principal.as_ref().map(|it| it.device_id.clone());
     let device_id = match operation {
-        Operation::InitializeHub(_) | Operation::PutPolicies(_) => return group == GroupId::HUB,
+        Operation::InitializeHub(_)
+        | Operation::PutPolicies(_)
+        | Operation::PutCertificates(_)
+        | Operation::PutConsumerGroups(_)
+        | Operation::PutOverrides(_) => return group == GroupId::HUB,
         Operation::PutDevice(command) => command.identity.as_ref().map(|it| it.device_id.clone()),
         Operation::DeleteDevice(command) => Some(command.device_id.clone()),
         Operation::PutModule(command) => command.identity.as_ref().map(|it| it.device_id.clone()),

@@ -56,6 +56,9 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::ClearSession(command)) => session::clear(entry, &command),
         Some(Operation::InitializeHub(command)) => settings::initialize(entry, command),
         Some(Operation::PutPolicies(command)) => settings::put_policies(entry, command),
+        Some(Operation::PutCertificates(command)) => settings::put_certificates(entry, command),
+        Some(Operation::PutConsumerGroups(command)) => settings::put_consumer_groups(entry, command),
+        Some(Operation::PutOverrides(command)) => settings::put_overrides(entry, command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

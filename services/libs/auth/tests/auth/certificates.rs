@@ -57,7 +57,7 @@ fn everything_else_is_refused_with_its_cause() {
     assert_eq!(try_at(&own, &der, seconds(EXPIRY_SECONDS + 1)), Err(Refusal::CertificateExpired));
     assert_eq!(try_at(&own, &der, seconds(EXPIRY_SECONDS - year)), Err(Refusal::CertificateExpired));
     assert_eq!(try_at(&credentials("d1"), &der, now()), Err(Refusal::CertificateNotAllowed("sas")));
-    assert_eq!(try_at(&authority, &der, now()), Err(Refusal::CertificateNotAllowed("certificateAuthority")));
+    assert_eq!(try_at(&authority, &der, now()), Err(Refusal::WrongCommonName), "judged as one of an authority");
     assert_eq!(try_at(&own, b"no certificate", now()), Err(Refusal::WrongThumbprint));
 }
 

@@ -54,10 +54,14 @@ pub fn other_keys(number: u8) -> SymmetricKeys {
 }
 
 pub fn settings() -> HubSettings {
-    let policies = BUILT_IN_POLICIES.iter().zip((100..).step_by(2)).map(|((name, rights), number)| {
-        SharedAccessPolicy { name: (*name).to_owned(), keys: other_keys(number), rights: Rights::of(rights) }
-    });
-    HubSettings { revision: 1, groups: 4, policies: policies.collect() }
+    let policies =
+        BUILT_IN_POLICIES.iter().zip((100..).step_by(2)).map(|((name, rights), number)| SharedAccessPolicy {
+            name: (*name).to_owned(),
+            keys: other_keys(number),
+            rights: Rights::of(rights),
+            etag: ETag(1),
+        });
+    HubSettings { revision: 1, groups: 4, policies: policies.collect(), ..HubSettings::default() }
 }
 
 pub fn principal(text: &str) -> Principal {

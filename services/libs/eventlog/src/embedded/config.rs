@@ -68,8 +68,4 @@ impl Config {
     pub(super) fn commit_interval(&self) -> Duration {
         Duration::from_micros(self.commit_interval_microseconds)
     }
-
-    pub(super) fn retention_microseconds(&self) -> i64 {
-        i64::try_from(self.retention_seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
-    }
 }

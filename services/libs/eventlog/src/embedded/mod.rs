@@ -23,7 +23,15 @@
 //! the log finds out by itself when it can write again. A damaged record in a sealed segment fails the reads that need
 //! it, and no others.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use model::{EventPartition, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -86,6 +94,8 @@ struct Shared {
     health: Mutex<Health>,
     appended: watch::Sender<u64>,
     closed: watch::Sender<bool>,
+    /// In force now; at first the configuration's.
+    retention_seconds: AtomicU64,
 }
 
 /// A durable event log in a folder. Dropping it makes what was queued durable and closes it; use `shutdown` to wait for
@@ -115,6 +125,7 @@ impl EmbeddedLog {
         let (journal, last_time) = recovery::recover(&*disk, &names, topics.total())?;
         let shared = Arc::new(Shared {
             queue: Queue::new(config.queue_bytes_max),
+            retention_seconds: config.retention_seconds.into(),
             config,
             disk,
             topics: RwLock::new(topics),
@@ -129,6 +140,15 @@ impl EmbeddedLog {
         let thread = std::thread::Builder::new().name("event-log".to_owned()).spawn(|| writer.run());
         let writer = Some(thread.map_err(|error| OpenError::Disk("a thread".to_owned(), error))?);
         Ok(Self { shared, writer, creating: Arc::default() })
+    }
+
+    /// Keeps records for that long from now on instead of what the configuration says; what is older goes within moments.
+    /// A segment goes as a whole, so a record may live an eighth longer.
+    pub fn set_retention(&self, retention: Duration) {
+        let seconds = retention.as_secs().max(1);
+        if self.shared.retention_seconds.swap(seconds, Ordering::Relaxed) != seconds {
+            self.shared.queue.call_for_upkeep();
+        }
     }
 
     /// Counters, for metrics.
@@ -164,6 +184,11 @@ impl Drop for EmbeddedLog {
 }
 
 impl Shared {
+    fn retention_microseconds(&self) -> i64 {
+        let seconds = i64::try_from(self.retention_seconds.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        seconds.saturating_mul(1_000_000)
+    }
+
     fn number(&self, topic: &Topic, partition: EventPartition) -> Option<u32> {
         self.topics.read().number(topic, partition)
     }

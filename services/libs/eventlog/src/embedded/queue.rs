@@ -53,6 +53,8 @@ struct State {
     /// Waiting and being written.
     bytes: usize,
     closing: bool,
+    /// The writer is wanted for its upkeep.
+    upkeep: bool,
 }
 
 /// Why the writer woke up.
@@ -60,6 +62,8 @@ struct State {
 pub(super) enum Wake {
     Records,
     Deadline,
+    /// Somebody asked for it.
+    Upkeep,
     /// Closing, and nothing waits any more.
     Closed,
 }
@@ -122,6 +126,9 @@ impl Queue {
             if state.closing {
                 return Wake::Closed;
             }
+            if std::mem::take(&mut state.upkeep) {
+                return Wake::Upkeep;
+            }
             if self.wake.wait_until(&mut state, deadline).timed_out() {
                 return if state.waiting.calls.is_empty() { Wake::Deadline } else { Wake::Records };
             }
@@ -146,6 +153,12 @@ impl Queue {
         let mut state = self.state.lock();
         state.bytes -= bytes;
         statistics.queue_bytes.store(state.bytes as u64, Relaxed);
+    }
+
+    /// Wakes the writer for its upkeep.
+    pub fn call_for_upkeep(&self) {
+        self.state.lock().upkeep = true;
+        self.wake.notify_one();
     }
 
     /// Refuses further calls.

@@ -92,6 +92,7 @@ impl Writer {
                     self.commit();
                 }
                 Wake::Deadline => {}
+                Wake::Upkeep => self.next_upkeep = Instant::now(),
                 Wake::Closed => return self.mark.finish(&*self.shared.disk, self.sequence, self.position),
             }
             if Instant::now() >= self.next_upkeep {
@@ -269,7 +270,7 @@ impl Writer {
         }
         let now = now();
         let first_time = self.shared.journal.read().active.first_time;
-        if self.healthy && retention::should_seal(first_time, &self.shared.config, now) {
+        if self.healthy && retention::should_seal(first_time, self.shared.retention_microseconds(), now) {
             let rolled = self.roll();
             let _ = rolled.inspect_err(|error| tracing::warn!(%error, "cannot begin a new segment of the event log"));
         }
@@ -278,7 +279,7 @@ impl Writer {
     }
 
     fn upkeep_interval(&self) -> Duration {
-        let interval = Duration::from_secs(self.shared.config.retention_seconds) / 16;
+        let interval = Duration::from_micros(self.shared.retention_microseconds().unsigned_abs()) / 16;
         let interval = interval.clamp(Duration::from_millis(10), Duration::from_secs(60));
         if self.healthy { interval } else { interval.min(RECOVERY_INTERVAL) }
     }
@@ -297,7 +298,8 @@ impl Writer {
     }
 
     fn remove_expired(&mut self, now: i64) {
-        let count = retention::expired(&self.shared.journal.read(), &self.shared.config, now);
+        let (retention, bytes_max) = (self.shared.retention_microseconds(), self.shared.config.retention_bytes);
+        let count = retention::expired(&self.shared.journal.read(), retention, bytes_max, now);
         for _ in 0..count {
             let Some(sealed) = self.shared.journal.write().sealed.pop_front() else { break };
             if let Err(error) = self.shared.disk.remove(&segment_name(sealed.sequence)) {

@@ -4,6 +4,7 @@ mod commands;
 mod model;
 mod registry;
 mod sessions;
+mod settings;
 
 use proto::{
     raft::v1::{Proposal, ProposedCommand, proposed_command::Kind},

@@ -97,23 +97,3 @@ fn connection_states_are_written_for_registered_principals_only() -> Tested {
     assert!(read.presence.is_some_and(|presence| presence.connected && presence.last_activity_time == 7));
     Ok(())
 }
-
-#[test]
-fn settings_are_made_once_and_replaced_by_revision() -> Tested {
-    let mut group = Group::default();
-    let put = |expected_revision| Operation::PutPolicies(v1::PutPolicies { expected_revision, policies: vec![] });
-    let initialize = |groups| {
-        let settings = Some(v1::HubSettings { revision: 7, groups, policies: vec![] });
-        Operation::InitializeHub(v1::InitializeHub { settings })
-    };
-    assert_eq!(code(group.command(put(0))?), Some(Code::NotInitialized));
-    assert_eq!(group.read(Query::GetSettings(v1::GetSettings {}))?, NOT_FOUND);
-    let first = v1::HubSettings { revision: 1, groups: 4, policies: vec![] };
-    assert_eq!(group.command(initialize(4))?, Outcome::Settings(first.clone()));
-    assert_eq!(group.command(initialize(8))?, Outcome::Settings(first.clone()));
-    assert_eq!(code(group.command(put(0))?), Some(Code::PreconditionFailed));
-    let second = v1::HubSettings { revision: 2, ..first.clone() };
-    assert_eq!(group.command(put(1))?, Outcome::Settings(second.clone()));
-    assert_eq!(group.effects, [Effect::SettingsChanged(first), Effect::SettingsChanged(second)]);
-    Ok(())
-}

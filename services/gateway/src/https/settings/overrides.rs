@@ -1,0 +1,129 @@
+//! What the owner sets for the whole hub at run time; `null` leaves it to the configuration of each process.
+
+use http::Response;
+use model::{HubSettings, Overrides};
+use serde_json::{Map, Value, json};
+
+use super::{Section, change, current};
+use crate::https::{
+    body::{self, Body},
+    error::ApiError,
+    if_match,
+    route::Call,
+};
+
+const NAMES: &str = "retentionTimeInHours, retentionTimeInDays, messageBytesMax, subscriptionsMax, connectionsMax, \
+                     tokenGraceSeconds";
+
+/// `GET /ironhub/v1/settings`.
+pub(super) async fn get(call: Call<'_>) -> Result<Response<Body>, ApiError> {
+    Ok(answer(&current(&call.context.front).await?))
+}
+
+/// `PATCH /ironhub/v1/settings`: what is not named stays.
+pub(super) async fn patch(call: Call<'_>) -> Result<Response<Body>, ApiError> {
+    merge(call, |settings| settings.overrides.clone()).await
+}
+
+/// `PUT /ironhub/v1/settings`: what is not named is left to the processes.
+pub(super) async fn put(call: Call<'_>) -> Result<Response<Body>, ApiError> {
+    merge(call, |settings| Overrides { etag: settings.overrides.etag, ..Overrides::default() }).await
+}
+
+async fn merge(call: Call<'_>, start: impl Fn(&HubSettings) -> Overrides) -> Result<Response<Body>, ApiError> {
+    let front = &call.context.front;
+    let input: Map<String, Value> = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
+    let (settings, ()) = change(front, Section::Overrides, |settings| {
+        if_match::check(&call.parts.headers, Some(settings.overrides.etag))?;
+        settings.overrides = merged(start(settings), &input)?;
+        Ok(())
+    })
+    .await?;
+    Ok(answer(&settings))
+}
+
+fn merged(mut overrides: Overrides, input: &Map<String, Value>) -> Result<Overrides, ApiError> {
+    let hours = number(input, "retentionTimeInHours")?;
+    let days = number(input, "retentionTimeInDays")?.map(|days| days.map(|days| days.saturating_mul(24)));
+    if let (Some(hours), Some(days)) = (hours, days)
+        && hours != days
+    {
+        return Err(ApiError::argument("retentionTimeInHours and retentionTimeInDays say different things"));
+    }
+    for name in input.keys() {
+        let value = number(input, name)?.unwrap_or_default();
+        match name.as_str() {
+            "etag" => {}
+            "retentionTimeInHours" | "retentionTimeInDays" => {
+                overrides.event_retention_hours = hours.or(days).flatten()
+            }
+            "messageBytesMax" => overrides.message_bytes_max = value,
+            "subscriptionsMax" => overrides.subscriptions_max = value,
+            "connectionsMax" => overrides.connections_max = value,
+            "tokenGraceSeconds" => overrides.token_grace_seconds = value,
+            _ => return Err(ApiError::argument(format!("there is no setting '{name}', there are {NAMES}"))),
+        }
+    }
+    Ok(overrides)
+}
+
+/// `None`: not named; `Some(None)`: null.
+fn number(input: &Map<String, Value>, name: &str) -> Result<Option<Option<u32>>, ApiError> {
+    match input.get(name) {
+        None => Ok(None),
+        Some(_) if name == "etag" => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(value) => {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            number.map(|number| Some(Some(number))).ok_or_else(|| {
+                ApiError::argument(format!("{name} is a whole number, or null for what the configuration says"))
+            })
+        }
+    }
+}
+
+fn answer(settings: &HubSettings) -> Response<Body> {
+    let overrides = &settings.overrides;
+    let hours = overrides.event_retention_hours;
+    let json = json!({
+        "etag": overrides.etag.to_string(),
+        "retentionTimeInHours": hours,
+        "retentionTimeInDays": hours.filter(|hours| hours % 24 == 0).map(|hours| hours / 24),
+        "messageBytesMax": overrides.message_bytes_max,
+        "subscriptionsMax": overrides.subscriptions_max,
+        "connectionsMax": overrides.connections_max,
+        "tokenGraceSeconds": overrides.token_grace_seconds,
+    });
+    body::versioned(&json, overrides.etag, false)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests {
+    use super::*;
+
+    fn parsed(input: &Value) -> Result<Overrides, ApiError> {
+        let before = Overrides { event_retention_hours: Some(5), subscriptions_max: Some(7), ..Overrides::default() };
+        merged(before, input.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_is_named_changes_and_null_takes_it_back() {
+        assert_eq!(parsed(&json!({ "retentionTimeInDays": 2 })).unwrap().event_retention_hours, Some(48));
+        assert_eq!(parsed(&json!({ "retentionTimeInHours": null })).unwrap().event_retention_hours, None);
+        let both = parsed(&json!({ "retentionTimeInDays": 1, "retentionTimeInHours": 24, "etag": "x" })).unwrap();
+        assert_eq!((both.event_retention_hours, both.subscriptions_max), (Some(24), Some(7)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for input in [
+            json!({ "retentionTimeInDays": 1, "retentionTimeInHours": 25 }),
+            json!({ "messageBytesMax": "1000" }),
+            json!({ "messageBytesMax": -1 }),
+            json!({ "connectionMax": 1 }),
+        ] {
+            assert!(parsed(&input).is_err(), "{input}");
+        }
+    }
+}
