@@ -19,4 +19,5 @@ mod syscalls;
 mod take_over;
 mod telemetry;
 mod telemetry_https;
+mod websocket;
 mod will;

@@ -26,7 +26,8 @@ use crate::{
     https::{Https, Response},
     mqtt_client::{Mqtt, Received},
     patience::{PATIENCE, eventually},
-    tls::{self, TlsStream},
+    tls::{self, Identity, TlsStream},
+    websocket::{WEBSOCKET_PATH, WebSocket},
 };
 
 pub const API_VERSION: &str = "2021-04-12";
@@ -216,7 +217,7 @@ impl Hub {
 
     /// A TLS connection to the MQTT port.
     pub async fn mqtt_stream(&self) -> anyhow::Result<TlsStream> {
-        tls::connect(self.mqtt, &self.host_name, &self.authority).await
+        tls::connect(self.mqtt, &self.host_name, &self.authority, None).await
     }
 
     /// An MQTT connection on which nothing was said yet.
@@ -250,7 +251,22 @@ impl Hub {
 
     /// An HTTPS connection.
     pub async fn https(&self) -> anyhow::Result<Https> {
-        Ok(Https::new(tls::connect(self.https, &self.host_name, &self.authority).await?))
+        Ok(Https::new(tls::connect(self.https, &self.host_name, &self.authority, None).await?))
+    }
+
+    /// An HTTPS connection whose client has a certificate.
+    pub async fn https_with(&self, identity: &Identity) -> anyhow::Result<Https> {
+        Ok(Https::new(tls::connect(self.https, &self.host_name, &self.authority, Some(identity)).await?))
+    }
+
+    /// A WebSocket for MQTT on which nothing was said yet.
+    pub async fn websocket(&self) -> anyhow::Result<WebSocket> {
+        Ok(WebSocket::open(self.https().await?, WEBSOCKET_PATH, "mqtt").await?.0)
+    }
+
+    /// An MQTT connection over WebSocket on which nothing was said yet.
+    pub async fn mqtt_websocket(&self) -> anyhow::Result<Mqtt> {
+        Ok(Mqtt::new(self.websocket().await?.into_stream()))
     }
 
     /// One request with that Authorization; the API version is added to the path.

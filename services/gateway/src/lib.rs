@@ -19,6 +19,7 @@ mod metrics;
 pub mod mqtt;
 pub mod telemetry;
 pub mod tls;
+pub mod websocket;
 
 pub use config::Config;
 pub use front::Front;

@@ -15,7 +15,11 @@ use crate::{Front, front::ByteClaim};
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Reads a whole body of at most so many bytes. The claim counts it among the bytes that the gateway holds.
-pub(super) async fn read(front: &Arc<Front>, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, ByteClaim), ApiError> {
+pub(super) async fn read(
+    front: &Arc<Front>,
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, ByteClaim), ApiError> {
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(ApiError::message_too_large(bytes_max));
     }

@@ -26,7 +26,8 @@ pub(super) async fn list(call: Call<'_>, device_id: DeviceId) -> Result<Response
 
 /// `GET /devices/{id}/modules/{module id}`.
 pub(super) async fn get(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Result<Response<Body>, ApiError> {
-    authorize_modules(call.context, &call.parts.headers, Operation::ReadModule, &device_id, &path(&device_id, &id)).await?;
+    authorize_modules(call.context, &call.parts.headers, Operation::ReadModule, &device_id, &path(&device_id, &id))
+        .await?;
     let module = call.context.front.shard_client.get_module(&device_id, &id).await?;
     match module {
         Some(module) => Ok(answer(&module)),
@@ -36,7 +37,8 @@ pub(super) async fn get(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Re
 
 /// `PUT /devices/{id}/modules/{module id}`: creates without `If-Match`, replaces with it.
 pub(super) async fn put(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Result<Response<Body>, ApiError> {
-    authorize_modules(call.context, &call.parts.headers, Operation::WriteModule, &device_id, &path(&device_id, &id)).await?;
+    authorize_modules(call.context, &call.parts.headers, Operation::WriteModule, &device_id, &path(&device_id, &id))
+        .await?;
     let front = &call.context.front;
     let precondition = if_match::of_put(&call.parts.headers);
     let input: ModuleInput = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
@@ -47,7 +49,8 @@ pub(super) async fn put(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Re
 
 /// `DELETE /devices/{id}/modules/{module id}`; `If-Match` is required.
 pub(super) async fn delete(call: Call<'_>, device_id: DeviceId, id: ModuleId) -> Result<Response<Body>, ApiError> {
-    authorize_modules(call.context, &call.parts.headers, Operation::DeleteModule, &device_id, &path(&device_id, &id)).await?;
+    authorize_modules(call.context, &call.parts.headers, Operation::DeleteModule, &device_id, &path(&device_id, &id))
+        .await?;
     let precondition = if_match::of_delete(&call.parts.headers).ok_or_else(ApiError::etag_missing)?;
     let deleted = call.context.front.shard_client.delete_module(&device_id, &id, precondition).await;
     deleted.map_err(|error| ApiError::registry(error, &device_id, Some(&id)))?;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     Context, body::Body, devices, error::ApiError, events, header_case, modules, path::segments, query::Query,
-    statistics, telemetry,
+    statistics, telemetry, websocket,
 };
 
 /// A request, understood as far as all operations need it.
@@ -44,6 +44,9 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     let id = |position: usize| segments.get(position).map(String::as_str).unwrap_or_default();
     if literal == ["ironhub", "v1", "events"] {
         return only(method, Method::GET)?.then(events::read(call)).await;
+    }
+    if literal == ["$iothub", "websocket"] {
+        return only(method, Method::GET)?.then(websocket::open(call)).await;
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {
