@@ -143,7 +143,7 @@ async fn every_property_arrives_over_https() -> TestResult {
     assert_eq!(events[0]["body"], json!({ "t": 1 }));
     assert_members(&events[0]["systemProperties"], &system_properties(), "HTTPS");
     assert_eq!(events[0]["systemProperties"]["dt-subject"], "thermostat1");
-    assert_eq!(events[0]["properties"], json!({ "alert": "a b&c=d%20e", "snow": "☃" }));
+    assert_eq!(events[0]["properties"], json!({ "Alert": "a b&c=d%20e", "snow": "☃" }));
     Ok(())
 }
 

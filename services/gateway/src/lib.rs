@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   8883 --TLS--> mqtt  --+                        +--> shard client: identities, live sessions, settings
-//!                         +--> telemetry, front ---+
+//!         WebSocket ^     +--> telemetry, front ---+
 //!   443  --TLS--> https --+                        +--> event log: append, then acknowledge
 //! ```
 //!

@@ -57,3 +57,13 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_connection_pays_nothing_for_the_other_kind() {
+        assert_eq!(size_of::<Transport>(), size_of::<TlsSocket>());
+    }
+}
