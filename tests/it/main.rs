@@ -22,4 +22,5 @@ mod take_over;
 mod telemetry;
 mod telemetry_https;
 mod two_gateways;
+mod websocket;
 mod will;

@@ -98,6 +98,18 @@ impl Https {
         self.response().await
     }
 
+    /// Sends a request for another protocol; it has no body.
+    pub async fn upgrade(&mut self, target: &str, headers: &[(&str, &str)]) -> anyhow::Result<Response> {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        self.send_raw(format!("GET {target} HTTP/1.1\r\nHost: hub:443\r\n{lines}\r\n").as_bytes()).await?;
+        self.response().await
+    }
+
+    /// What is left of the connection, and what was read of it already.
+    pub fn into_parts(self) -> (TlsStream, Vec<u8>) {
+        (self.stream, self.input)
+    }
+
     /// Reads one answer.
     pub async fn response(&mut self) -> anyhow::Result<Response> {
         timeout(PATIENCE, self.read_response()).await.context("no answer in time")?

@@ -27,6 +27,7 @@ use crate::{
     mqtt_client::{Mqtt, Received},
     patience::{PATIENCE, eventually},
     tls::{self, Presented, TlsStream},
+    websocket::{WEBSOCKET_PATH, WebSocket},
 };
 
 pub const API_VERSION: &str = "2021-04-12";
@@ -270,6 +271,16 @@ impl Hub {
     /// An HTTPS connection.
     pub async fn https(&self) -> anyhow::Result<Https> {
         Ok(Https::new(tls::connect(self.https, &self.host_name, &self.authority).await?))
+    }
+
+    /// A WebSocket for MQTT on which nothing was said yet.
+    pub async fn websocket(&self) -> anyhow::Result<WebSocket> {
+        Ok(WebSocket::open(self.https().await?, WEBSOCKET_PATH, "mqtt").await?.0)
+    }
+
+    /// An MQTT connection over WebSocket on which nothing was said yet.
+    pub async fn mqtt_websocket(&self) -> anyhow::Result<Mqtt> {
+        Ok(Mqtt::new(self.websocket().await?.into_stream()))
     }
 
     /// One request with that Authorization; the API version is added to the path.

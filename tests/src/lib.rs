@@ -4,6 +4,7 @@
 //!   Hub      the real binary, `ironhub all`, as a child process on ports of its own and a folder that vanishes
 //!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
+//!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
 //! ```
 //!
@@ -18,6 +19,7 @@ mod mqtt_client;
 mod patience;
 mod pki;
 mod tls;
+mod websocket;
 
 pub use cluster::{Cluster, ClusterNode};
 pub use device::{Device, token, token_that_expires};
@@ -25,8 +27,9 @@ pub use https::{Https, Response};
 pub use hub::{Hub, HubOptions, binary};
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
-pub use pki::{Authority, certificate_params};
+pub use pki::{Authority, certificate_params, self_signed};
 pub use tls::{Presented, client_config, connect_as, connect_with};
+pub use websocket::{Frame, WEBSOCKET_PATH, WebSocket, frame, handshake_headers};
 
 /// What every test returns: the first thing that went wrong.
 pub type TestResult<T = ()> = anyhow::Result<T>;

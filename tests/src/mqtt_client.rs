@@ -5,15 +5,20 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use mqtt::client::{self, Answer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
-use crate::{patience::PATIENCE, tls::TlsStream};
+use crate::patience::PATIENCE;
+
+/// TLS, or a WebSocket.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// One connection.
 pub struct Mqtt {
-    stream: TlsStream,
+    stream: Box<dyn Stream>,
     input: Vec<u8>,
 }
 
@@ -55,8 +60,8 @@ impl From<Answer<'_>> for Received {
 }
 
 impl Mqtt {
-    pub fn new(stream: TlsStream) -> Self {
-        Self { stream, input: Vec::new() }
+    pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), input: Vec::new() }
     }
 
     /// Sends CONNECT and returns what the hub answers.

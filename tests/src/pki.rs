@@ -1,5 +1,6 @@
 //! Certificate authorities of device owners, and the certificates of their devices.
 
+use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -18,6 +19,21 @@ pub fn certificate_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params
+}
+
+/// A certificate that vouches for itself.
+pub fn self_signed(name: &str) -> anyhow::Result<Presented> {
+    let key = KeyPair::generate()?;
+    let leaf = certificate_params(name).self_signed(&key)?.der().to_vec();
+    Ok(Presented { chain: vec![leaf], key: key.serialize_der() })
+}
+
+impl Presented {
+    /// SHA-256 of the leaf, hexadecimal.
+    pub fn thumbprint(&self) -> String {
+        let leaf = self.chain.first().map(Vec::as_slice).unwrap_or_default();
+        digest::digest(&digest::SHA256, leaf).as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+    }
 }
 
 impl Authority {

@@ -63,12 +63,13 @@ impl Gateway {
         let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
         let handshakes = Arc::new(Semaphore::new(config.limits.handshakes_max));
         let front = Arc::new(front(config, dependencies)?);
+        let mqtt_head = mqtt::Head::new(front.clone(), mqtt_tls);
         let mqtt = {
-            let (front, head) = (front.clone(), mqtt::Head::new(front.clone(), mqtt_tls));
+            let (front, head) = (front.clone(), mqtt_head.clone());
             listener::accept(mqtt_listener, front, handshakes.clone(), move |accepted| head.clone().serve(accepted))
         };
         let https = {
-            let (front, head) = (front.clone(), https::Head::new(front.clone(), https_tls));
+            let (front, head) = (front.clone(), https::Head::new(front.clone(), https_tls, mqtt_head));
             listener::accept(https_listener, front, handshakes, move |accepted| head.clone().serve(accepted))
         };
         let listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   8883 --TLS--> mqtt  --+                        +--> shard client: identities, live sessions, settings
-//!                         +--> telemetry, front ---+
+//!         WebSocket ^     +--> telemetry, front ---+
 //!   443  --TLS--> https --+                        +--> event log: append, then acknowledge
 //! ```
 //!
@@ -20,6 +20,7 @@ mod metrics;
 pub mod mqtt;
 pub mod telemetry;
 pub mod tls;
+pub mod websocket;
 
 pub use config::Config;
 pub use front::Front;

@@ -8,6 +8,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 #[derive(Debug, Clone)]
 pub struct GatewayMetrics {
     pub mqtt_connections: IntGauge,
+    pub mqtt_websocket_connections: IntGauge,
     pub https_connections: IntGauge,
     pub handshakes: IntCounter,
     pub handshake_failures: IntCounter,
@@ -36,6 +37,10 @@ impl GatewayMetrics {
             .buckets(prometheus::exponential_buckets(0.000_25, 2.0, 14)?);
         Ok(Self {
             mqtt_connections: gauge("ironhub_mqtt_connections", "Live MQTT connections.")?,
+            mqtt_websocket_connections: gauge(
+                "ironhub_mqtt_websocket_connections",
+                "Those of the live MQTT connections that run over WebSocket.",
+            )?,
             https_connections: gauge("ironhub_https_connections", "Live HTTPS connections.")?,
             handshakes: counter("ironhub_tls_handshakes_total", "Completed TLS handshakes.")?,
             handshake_failures: counter("ironhub_tls_handshake_failures_total", "TLS handshakes that failed.")?,

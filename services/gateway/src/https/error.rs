@@ -7,12 +7,13 @@ use std::{
 
 use auth::Refusal;
 use eventlog::{AppendError, ReadError};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId};
 use serde_json::json;
 use shard_client::{RegistryError, SettingsError, Unavailable};
 
 use super::body::{Body, with_json};
+use crate::websocket::BadHandshake;
 
 /// Number and name of an error; the status is the number's first three digits (rest §21.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice")
 const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
 const MESSAGE_TOO_LARGE: Code = Code(413_001, "MessageTooLarge");
 const TOO_MANY_MODULES: Code = Code(413_003, "TooManyModulesOnDevice");
+const UPGRADE_REQUIRED: Code = Code(426_000, "GenericUpgradeRequired");
 const SERVICE_UNAVAILABLE: Code = Code(503_001, "ServiceUnavailable");
 const SERVER_BUSY: Code = Code(503_005, "ServerBusy");
 const GATEWAY_TIMEOUT: Code = Code(504_101, "GatewayTimeout");
@@ -179,7 +181,13 @@ impl ApiError {
             "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
         });
         let mut response = with_json(self.status(), envelope.to_string().into_bytes());
-        response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(self.name()));
+        let headers = response.headers_mut();
+        headers.insert("iothub-errorcode", HeaderValue::from_static(self.name()));
+        if self.code == UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         response
     }
 }
@@ -208,6 +216,16 @@ impl From<Refusal> for ApiError {
             _ => UNAUTHORIZED,
         };
         Self::new(code, format!("Unauthorized: {refusal}"))
+    }
+}
+
+impl From<BadHandshake> for ApiError {
+    fn from(error: BadHandshake) -> Self {
+        let code = match error {
+            BadHandshake::NoUpgrade | BadHandshake::WebSocketVersion => UPGRADE_REQUIRED,
+            BadHandshake::HttpVersion | BadHandshake::Key | BadHandshake::SubProtocol => ARGUMENT_INVALID,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, statistics, telemetry, events
+//!                          | -> websocket -> the MQTT head, with what is left of the connection
 //!                                             | errors of every operation
 //!                                             v
 //!                                          error.rs: the one place that knows status, code and envelope
@@ -23,21 +24,26 @@ mod settings;
 mod spelling;
 mod statistics;
 mod telemetry;
+mod websocket;
 
 pub use path::segments;
 
 use std::{sync::Arc, time::Duration};
 
 use auth::ClientCertificate;
-use hyper::{Request, body::Incoming, server::conn::http1, server::conn::http2, service::service_fn};
+use http::StatusCode;
+use hyper::{
+    Request, body::Incoming, server::conn::http1, server::conn::http2, service::service_fn, upgrade::OnUpgrade,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::spelling::Followed;
-use crate::{Front, listener::Accepted};
+use crate::{Front, listener::Accepted, mqtt, websocket::WebSocket};
 
 /// Bounds of the HTTPS head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +85,8 @@ impl Default for Limits {
 pub(crate) struct Head {
     front: Arc<Front>,
     tls: TlsAcceptor,
+    /// Takes over connections that became WebSockets.
+    mqtt: mqtt::Head,
 }
 
 /// One request's surroundings.
@@ -90,8 +98,8 @@ pub(crate) struct Context {
 }
 
 impl Head {
-    pub fn new(front: Arc<Front>, tls: Arc<ServerConfig>) -> Self {
-        Self { front, tls: tls.into() }
+    pub fn new(front: Arc<Front>, tls: Arc<ServerConfig>, mqtt: mqtt::Head) -> Self {
+        Self { front, tls: tls.into(), mqtt }
     }
 
     /// Serves one connection to its end.
@@ -105,21 +113,41 @@ impl Head {
         self.front.metrics.handshakes.inc();
         drop(handshake);
         let certificate = self.front.client_certificate(stream.get_ref().1.peer_certificates()).map(Arc::new);
-        let context = Context { front: self.front.clone(), certificate, peer };
+        let context = Context { front: self.front.clone(), certificate: certificate.clone(), peer };
         self.front.metrics.https_connections.inc();
-        serve_requests(stream, context, place.draining()).await;
+        // Boxed: a WebSocket must not carry along what only HTTP needs.
+        let websocket = Box::pin(serve_requests(stream, context, place.draining())).await;
         self.front.metrics.https_connections.dec();
+        if let Some(websocket) = websocket {
+            self.mqtt.serve_websocket(websocket, certificate, peer, place).await;
+        }
     }
 }
 
-async fn serve_requests(stream: TlsStream<TcpStream>, context: Context, draining: impl Future<Output = ()>) {
+type Stream = Followed<TlsStream<TcpStream>>;
+
+/// Serves requests until the connection ends or becomes a WebSocket.
+async fn serve_requests(
+    stream: TlsStream<TcpStream>,
+    context: Context,
+    draining: impl Future<Output = ()>,
+) -> Option<WebSocket> {
     let limits = context.front.config.https.clone();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let (stream, spellings) = Followed::new(stream, limits.header_bytes_max);
+    let upgrade = Arc::new(Mutex::new(None));
+    let upgraded = upgrade.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let context = context.clone();
+        let (context, upgrade) = (context.clone(), upgrade.clone());
         request.extensions_mut().insert(spellings.next());
-        async move { Ok::<_, std::convert::Infallible>(route::answer(&context, request).await) }
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        async move {
+            let response = route::answer(&context, request).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                *upgrade.lock() = Some(on_upgrade);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let io = TokioIo::new(stream);
     // An error of a connection is its peer's business.
@@ -130,7 +158,7 @@ async fn serve_requests(stream: TlsStream<TcpStream>, context: Context, draining
         builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
-            _ = connection.as_mut() => return,
+            _ = connection.as_mut() => return None,
             () = draining => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
@@ -138,11 +166,22 @@ async fn serve_requests(stream: TlsStream<TcpStream>, context: Context, draining
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).preserve_header_case(true).max_buf_size(limits.header_bytes_max.max(8192));
         builder.header_read_timeout(Duration::from_secs(limits.header_timeout_seconds));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = draining => connection.as_mut().graceful_shutdown(),
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
+        let draining = tokio::select! {
+            _ = connection.as_mut() => false,
+            () = draining => true,
+        };
+        if draining {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
         }
-        let _ = connection.await;
     }
+    let on_upgrade: Option<OnUpgrade> = upgraded.lock().take();
+    websocket_of(on_upgrade?).await
+}
+
+/// What is left of the connection once its last answer, 101, is written.
+async fn websocket_of(on_upgrade: OnUpgrade) -> Option<WebSocket> {
+    let parts = on_upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
+    Some(WebSocket::new(parts.io.into_inner().into_inner(), parts.read_buf))
 }

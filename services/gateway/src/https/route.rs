@@ -15,7 +15,7 @@ use super::{
     events, header_case, modules,
     path::segments,
     query::Query,
-    settings, statistics, telemetry,
+    settings, statistics, telemetry, websocket,
 };
 
 /// A longer path is cut in the log.
@@ -71,6 +71,9 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();
         return settings::answer(call, &method, rest, name).await;
+    }
+    if literal == ["$iothub", "websocket"] {
+        return only(method, Method::GET)?.then(websocket::open(call)).await;
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {

@@ -65,6 +65,11 @@ impl<S> Followed<S> {
         let spellings = Spellings::default();
         (Self { stream, requests: Requests::new(head_bytes_max), spellings: spellings.clone() }, spellings)
     }
+
+    /// The connection, followed no further: what comes is not HTTP any more.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {

@@ -12,9 +12,10 @@ use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
 use shard_client::{AttachError, Attachment, NewAttachment, SessionError, Unavailable};
 use tokio::time::timeout;
 
-use super::{Head, close::Close, connection::Connection, username::Username, will::Will};
+use super::{Head, close::Close, connection::Connection, transport::Transport, username::Username, will::Will};
 use crate::{
     Front,
+    connections::Place,
     listener::Accepted,
     telemetry::Stamp,
     tls::{ReadOutcome, TlsSocket},
@@ -25,14 +26,27 @@ const ATTACH_TRIES_MAX: usize = 5;
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// TLS, CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
+/// A connection on which MQTT may begin.
+pub(super) struct Arrived {
+    pub socket: Transport,
+    /// From the TLS handshake.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    pub peer: SocketAddr,
+    pub place: Place,
+    /// The time for CONNECT runs from here.
+    pub since: Instant,
+    /// Read already.
+    pub plain: Vec<u8>,
+}
+
+/// TLS, then [`introduce`]. `None`: refused or gone; said and logged already.
 pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connection> {
-    let Accepted { stream, peer, place, handshake } = accepted;
+    let Accepted { stream, peer, place, handshake: _handshake } = accepted;
     let limits = &head.front.config.limits;
-    let started = Instant::now();
-    let mut socket = TlsSocket::new(stream, head.tls.clone())
-        .inspect_err(|error| tracing::error!(%error, "cannot begin a TLS handshake"))
-        .ok()?;
+    let since = Instant::now();
+    let socket = TlsSocket::new(stream, head.tls.clone())
+        .inspect_err(|error| tracing::error!(%error, "cannot begin a TLS handshake"));
+    let mut socket = socket.ok()?;
     let mut plain = Vec::new();
     let within = Duration::from_secs(limits.handshake_timeout_seconds);
     match timeout(within, socket.handshake(&mut plain)).await {
@@ -41,11 +55,18 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
             head.front.metrics.handshake_failures.inc();
             let error = failed.err().map_or_else(|| "failed".to_owned(), |late| late.to_string());
             tracing::debug!(%peer, error, "no TLS handshake");
-            let _ = timeout(GOODBYE, flush(&mut socket)).await; // the alert
+            let _ = timeout(GOODBYE, flush(&mut Transport::Tls(socket))).await; // the alert
             return None;
         }
     }
-    let mut protocol = ServerConnection::new(&head.limits, started);
+    let certificate = head.front.client_certificate(socket.client_certificates()).map(Arc::new);
+    introduce(head, Arrived { socket: Transport::Tls(socket), certificate, peer, place, since, plain }).await
+}
+
+/// CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
+pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection> {
+    let Arrived { mut socket, certificate, peer, place, since, mut plain } = arrived;
+    let mut protocol = ServerConnection::new(&head.limits, since);
     let connect = tokio::select! {
         connect = read_connect(&head, &mut socket, &mut protocol, &mut plain) => connect,
         () = place.draining() => return None,
@@ -53,21 +74,19 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
     let connect = match connect {
         Ok(connect) => connect,
         Err(close) => {
+            let mut last_words = Vec::new();
             if let Close::Violation(violation) = &close {
-                let mut last_words = Vec::new();
                 protocol.answer_violation(*violation, &mut last_words);
-                say(&mut socket, &last_words).await;
             }
+            say(&mut socket, &last_words).await;
             tracing::debug!(%peer, reason = %close, "no CONNECT");
             return None;
         }
     };
-    let certificate = head.front.client_certificate(socket.client_certificates());
-    match admit(&head.front, &connect, certificate.as_ref()).await {
+    match admit(&head.front, &connect, certificate.as_deref()).await {
         Ok(admitted) => {
             let mut answer = Vec::new();
             protocol.accept(admitted.attachment.session_present, &mut answer);
-            drop(handshake);
             plain.shrink_to_fit();
             Some(Connection::new(&head, socket, protocol, place, peer, plain, admitted, answer))
         }
@@ -84,7 +103,7 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
 /// Reads until the CONNECT is complete; what came behind it stays in `plain`.
 async fn read_connect(
     head: &Head,
-    socket: &mut TlsSocket,
+    socket: &mut Transport,
     protocol: &mut ServerConnection,
     plain: &mut Vec<u8>,
 ) -> Result<Box<Connect>, Close> {
@@ -108,7 +127,7 @@ async fn read_connect(
     }
 }
 
-async fn say(socket: &mut TlsSocket, words: &[u8]) {
+async fn say(socket: &mut Transport, words: &[u8]) {
     let written = std::future::poll_fn(|context| std::task::Poll::Ready(socket.write(context, words))).await;
     if written.is_ok() {
         socket.queue_close();
@@ -116,7 +135,7 @@ async fn say(socket: &mut TlsSocket, words: &[u8]) {
     }
 }
 
-async fn flush(socket: &mut TlsSocket) -> std::io::Result<()> {
+async fn flush(socket: &mut Transport) -> std::io::Result<()> {
     std::future::poll_fn(|context| socket.poll_flush(context)).await
 }
 

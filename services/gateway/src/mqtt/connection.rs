@@ -25,14 +25,10 @@ use super::{
     connect::Admitted,
     publish::Published,
     subscribe::{Changing, Session},
+    transport::Transport,
     will::Will,
 };
-use crate::{
-    Front,
-    connections::Place,
-    telemetry::Stamp,
-    tls::{ReadOutcome, TlsSocket},
-};
+use crate::{Front, connections::Place, telemetry::Stamp, tls::ReadOutcome};
 
 /// Activity of a device is reported at most so often.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,7 +55,7 @@ struct Buffers {
 pub(super) struct Connection {
     front: Arc<Front>,
     limits: Arc<mqtt::Limits>,
-    socket: TlsSocket,
+    socket: Transport,
     protocol: ServerConnection,
     place: Place,
     peer: SocketAddr,
@@ -112,7 +108,7 @@ impl Connection {
     #[expect(clippy::too_many_arguments, reason = "one caller hands over what it has gathered")]
     pub fn new(
         head: &Head,
-        socket: TlsSocket,
+        socket: Transport,
         protocol: ServerConnection,
         place: Place,
         peer: SocketAddr,
@@ -184,7 +180,11 @@ impl Connection {
         }
         let input = self.work(context, buffers, draining);
         // What was acknowledged is said even when the connection then ends.
+        let was_unsent = self.socket.has_unsent();
         self.socket.write(context, &buffers.out)?;
+        if was_unsent && !self.socket.has_unsent() {
+            context.waker().wake_by_ref(); // the socket was not read, and only a read waits for more
+        }
         buffers.out.clear();
         input?;
         self.check_end(draining)?;
@@ -434,9 +434,10 @@ impl Connection {
         }
         if !matches!(close, Close::Broken(_)) {
             self.socket.queue_close();
-            let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
-            let _ = timeout(GOODBYE, goodbye).await; // the peer may be gone already
         }
+        // The reason why it broke, too, may be in words for the peer, who may be gone already.
+        let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
+        let _ = timeout(GOODBYE, goodbye).await;
     }
 }
 

@@ -1,7 +1,7 @@
-//! The MQTT head: 3.1.1 over TLS for devices and modules (mqtt §1-§4).
+//! The MQTT head: 3.1.1 over TLS or WebSocket for devices and modules (mqtt §1-§4).
 //!
 //! ```text
-//!   establish (connect.rs): TLS, CONNECT, credential, attach, CONNACK     boxed, freed afterwards
+//!   establish (connect.rs): TLS or WebSocket, CONNECT, credential, attach, CONNACK     boxed, freed afterwards
 //!   Connection (connection.rs): one task, one poll, few inputs
 //!       socket -> publish.rs   -> event log -> acknowledge.rs -> PUBACK
 //!              -> subscribe.rs -> shard     -> SUBACK
@@ -17,14 +17,17 @@ pub mod property_bag;
 mod publish;
 mod subscribe;
 pub mod topic;
+mod transport;
 pub mod username;
 mod will;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
+use auth::ClientCertificate;
 use rustls::ServerConfig;
 
-use crate::{Front, listener::Accepted};
+use self::{connect::Arrived, transport::Transport};
+use crate::{Front, connections::Place, listener::Accepted, websocket::WebSocket};
 
 /// Serves MQTT connections.
 #[derive(Clone)]
@@ -48,5 +51,26 @@ impl Head {
             connection.run().await;
         }
         metrics.dec();
+    }
+
+    /// Serves a connection to the HTTPS port that became a WebSocket, to its end. The certificate is that of its TLS
+    /// handshake.
+    pub async fn serve_websocket(
+        self,
+        socket: WebSocket,
+        certificate: Option<Arc<ClientCertificate>>,
+        peer: SocketAddr,
+        place: Place,
+    ) {
+        let metrics = self.front.metrics.clone();
+        metrics.mqtt_connections.inc();
+        metrics.mqtt_websocket_connections.inc();
+        let socket = Transport::WebSocket(Box::new(socket));
+        let arrived = Arrived { socket, certificate, peer, place, since: Instant::now(), plain: Vec::new() };
+        if let Some(connection) = Box::pin(connect::introduce(self, arrived)).await {
+            connection.run().await;
+        }
+        metrics.mqtt_websocket_connections.dec();
+        metrics.mqtt_connections.dec();
     }
 }

@@ -1,0 +1,155 @@
+//! A WebSocket driven by hand, over what is left of an HTTPS connection after its upgrade.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use super::frame::{Decoder, State, Violation, write_binary, write_close};
+use crate::tls::ReadOutcome;
+
+/// One read takes up to so much.
+const READ_BYTES: usize = 16 * 1024;
+/// Frames that wait for a slow peer before nothing more is taken from it.
+const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// Status code of an end that is nobody's fault (RFC 6455 §7.4.1).
+const NORMAL: u16 = 1000;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A WebSocket; an idle one owns no buffer beside those of TLS.
+pub(crate) struct WebSocket {
+    stream: TlsStream<TcpStream>,
+    /// Bytes that came behind the handshake before it was answered.
+    early: Bytes,
+    decoder: Decoder,
+    /// Frames that the TLS layer did not take yet.
+    unsent: Vec<u8>,
+    /// The TLS layer may hold bytes that the socket did not take yet.
+    unflushed: bool,
+    /// What the peer's goodbye is answered with.
+    answer_code: Option<Option<u16>>,
+    closing: bool,
+}
+
+impl WebSocket {
+    pub fn new(stream: TlsStream<TcpStream>, early: Bytes) -> Self {
+        Self {
+            stream,
+            early,
+            decoder: Decoder::default(),
+            unsent: Vec::new(),
+            unflushed: false,
+            answer_code: None,
+            closing: false,
+        }
+    }
+
+    /// Reads until payload came; appends it to `plain`. Pings are answered, and are no sign of life for the protocol
+    /// inside.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, plain: &mut Vec<u8>) -> Poll<io::Result<ReadOutcome>> {
+        let before = plain.len();
+        loop {
+            let state = ready!(self.poll_read_once(context, plain))?;
+            let flushed = self.poll_flush(context)?; // pongs
+            match state {
+                State::Closed(code) => {
+                    self.answer_code = Some(code);
+                    return Poll::Ready(Ok(ReadOutcome::End));
+                }
+                State::Open if plain.len() > before => return Poll::Ready(Ok(ReadOutcome::Some)),
+                State::Open if flushed.is_pending() => return Poll::Pending,
+                State::Open => {}
+            }
+        }
+    }
+
+    fn poll_read_once(&mut self, context: &mut Context<'_>, plain: &mut Vec<u8>) -> Poll<io::Result<State>> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            return Poll::Ready(self.receive(&early, plain));
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(READ_BYTES, 0);
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(State::Closed(None)));
+            }
+            Poll::Ready(self.receive(read.filled(), plain))
+        })
+    }
+
+    /// A violation's close frame waits to be flushed.
+    fn receive(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> io::Result<State> {
+        self.decoder.receive(bytes, plain, &mut self.unsent).map_err(|violation: Violation| {
+            self.close(Some(violation.status_code()));
+            io::Error::new(io::ErrorKind::InvalidData, violation)
+        })
+    }
+
+    /// Sends the bytes as one message, as far as the socket takes it now; the rest waits for
+    /// [`poll_flush`](Self::poll_flush).
+    pub fn write(&mut self, context: &mut Context<'_>, plain: &[u8]) -> io::Result<()> {
+        if !plain.is_empty() && !self.closing {
+            write_binary(plain, &mut self.unsent);
+        }
+        match self.poll_flush(context) {
+            Poll::Ready(result) => result,
+            Poll::Pending if self.unsent.len() > UNSENT_BYTES_MAX => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read what it is sent"))
+            }
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Says goodbye, or answers the peer's; the caller flushes and drops the socket afterwards.
+    pub fn queue_close(&mut self) {
+        self.close(self.answer_code.unwrap_or(Some(NORMAL)));
+    }
+
+    fn close(&mut self, code: Option<u16>) {
+        if !std::mem::replace(&mut self.closing, true) {
+            write_close(code, &mut self.unsent);
+        }
+    }
+
+    /// Whether bytes wait for the peer.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.unflushed
+    }
+
+    /// Sends what waits; ready once nothing does.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sent = 0;
+        while let Some(rest) = self.unsent.get(sent..).filter(|rest| !rest.is_empty()) {
+            self.unflushed = true;
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.unsent.drain(..sent);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.unsent = Vec::new();
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
+        }
+        if self.closing { Pin::new(&mut self.stream).poll_shutdown(context) } else { Poll::Ready(Ok(())) }
+    }
+}
