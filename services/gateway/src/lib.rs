@@ -17,6 +17,7 @@ pub mod https;
 mod listener;
 mod metrics;
 pub mod mqtt;
+mod quota;
 pub mod telemetry;
 pub mod tls;
 

@@ -15,7 +15,11 @@ use crate::{Front, front::ByteClaim};
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Reads a whole body of at most so many bytes. The claim counts it among the bytes that the gateway holds.
-pub(super) async fn read(front: &Arc<Front>, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, ByteClaim), ApiError> {
+pub(super) async fn read(
+    front: &Arc<Front>,
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, ByteClaim), ApiError> {
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(ApiError::message_too_large(bytes_max));
     }
@@ -44,7 +48,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 ) -> Result<T, ApiError> {
     let (bytes, _claim) = read(front, body, bytes_max).await?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() || bytes.trim_ascii() == b"null" {
         return Err(ApiError::null_body());
     }
     serde_json::from_slice(bytes).map_err(|error| ApiError::format(format!("the body is not valid JSON here: {error}")))

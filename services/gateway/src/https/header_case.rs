@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, sync::OnceCell};
 
 /// Names that are not all lower-case on the wire.
-const SPELLINGS: [&str; 6] = ["ETag", "Content-Type", "Content-Length", "Date", "ContentType", "ContentEncoding"];
+const SPELLINGS: [&str; 7] =
+    ["ETag", "Content-Type", "Content-Length", "Date", "ContentType", "ContentEncoding", "IotHubErrorCode"];
 
 static EXTENSIONS: OnceCell<Extensions> = OnceCell::const_new();
 

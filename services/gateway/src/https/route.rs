@@ -8,8 +8,8 @@ use model::{DeviceId, ModuleId, Principal};
 use tokio::time::timeout;
 
 use super::{
-    Context, body::Body, devices, error::ApiError, events, header_case, modules, path::segments, query::Query,
-    statistics, telemetry,
+    Context, body::Body, bulk, devices, error::ApiError, events, header_case, modules, path::segments, query::Query,
+    regenerate_keys, statistics, telemetry,
 };
 
 /// A request, understood as far as all operations need it.
@@ -47,7 +47,12 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {
-        ["devices"] => only(method, Method::GET)?.then(devices::list(call)).await,
+        ["devices"] => match method {
+            Method::GET => devices::list(call).await,
+            Method::POST => bulk::change(call).await,
+            _ => Err(ApiError::method_not_allowed()),
+        },
+        ["devices", "keys", "regenerate"] => only(method, Method::POST)?.then(regenerate_keys::run(call)).await,
         ["devices", _] => match method {
             Method::GET => devices::get(call, device_id(id(1))?).await,
             Method::PUT => devices::put(call, device_id(id(1))?).await,

@@ -68,7 +68,11 @@ impl<S> Followed<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let this = &mut *self;
@@ -110,7 +114,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Followed<S> {
 enum Place {
     Head,
     /// So many bytes of a body, or of a chunk with its line end, are still to come.
-    Body { left: u64, chunked: bool },
+    Body {
+        left: u64,
+        chunked: bool,
+    },
     /// In the line that says how long the next chunk is.
     ChunkLength,
     /// Behind the last chunk, up to an empty line.
@@ -255,7 +262,8 @@ mod tests {
 
     #[test]
     fn every_head_is_found_however_the_bytes_are_cut() {
-        let expected = [spelling(&["iothub-app-Level", "IoTHub-App-level"]), spelling(&["iothub-app-B"]), spelling(&[])];
+        let expected =
+            [spelling(&["iothub-app-Level", "IoTHub-App-level"]), spelling(&["iothub-app-B"]), spelling(&[])];
         for size in 1..TWO_REQUESTS.len() {
             assert_eq!(spellings(TWO_REQUESTS.as_bytes().chunks(size)), expected, "in pieces of {size}");
         }

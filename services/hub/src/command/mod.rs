@@ -3,4 +3,9 @@
 mod api_client;
 pub mod device;
 pub mod events;
+mod identity;
+mod import;
+pub mod module;
+mod output;
+pub mod statistics;
 mod target;

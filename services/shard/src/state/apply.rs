@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, commands, keys, presence, registry,
+    Effect, bulk, commands, keys, presence, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings,
 };
@@ -56,6 +56,7 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::ClearSession(command)) => session::clear(entry, &command),
         Some(Operation::InitializeHub(command)) => settings::initialize(entry, command),
         Some(Operation::PutPolicies(command)) => settings::put_policies(entry, command),
+        Some(Operation::ChangeIdentities(command)) => bulk::change_identities(entry, command),
         None => Err(invalid("an operation of a newer version")),
     })
 }
