@@ -7,9 +7,7 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
-pub use registry::{
-    CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, Status, UpdateArguments,
-};
+pub use registry::{CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, UpdateArguments};
 
 const EXAMPLES: &str = "\
 Examples:
