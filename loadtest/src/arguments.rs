@@ -15,6 +15,8 @@ Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this mach
   ironhub-loadtest --data-dir /tmp/hub connect          connects per second (TLS 1.3, SAS token, CONNACK)
   ironhub-loadtest --data-dir /tmp/hub idle --connections 10000         memory per idle device
   ironhub-loadtest --data-dir /tmp/hub registry --clients 64            device creates per second
+  ironhub-loadtest --data-dir /tmp/hub registry --clients 8 --bulk 100  creates, 100 devices a call
+  ironhub-loadtest --data-dir /tmp/hub registry --read                  reads by id
 
 Build the hub and this program with `make release`; figures of other builds say nothing. The server's CPU time and
 memory are read from /proc, so server and generator must run on one machine for those. Devices that are made for a run
@@ -67,7 +69,7 @@ pub enum Scenario {
     Connect(ConnectArguments),
     /// Devices connect and stay silent: server memory per connection
     Idle(IdleArguments),
-    /// Service clients create devices: creates per second, latency
+    /// Service clients create or read devices: devices per second, latency of a call
     Registry(RegistryArguments),
 }
 
@@ -164,6 +166,12 @@ pub struct RegistryArguments {
     /// Clients, each with one keep-alive connection and one request at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub clients: u32,
+    /// Devices per call; with 1 each is created by a PUT of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub bulk: u32,
+    /// Read devices by id instead of creating them
+    #[arg(long, conflicts_with = "bulk")]
+    pub read: bool,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub duration_seconds: u64,

@@ -38,7 +38,12 @@ impl Counters {
 
     /// One thing was done and took that long.
     pub fn record(&self, latency: Duration) {
-        self.add(1);
+        self.record_many(1, latency);
+    }
+
+    /// `count` things were done at once and took that long together.
+    pub fn record_many(&self, count: u64, latency: Duration) {
+        self.add(count);
         if self.measuring.get() {
             self.latency.borrow_mut().record(latency);
         }

@@ -16,6 +16,8 @@ mod persistent_session;
 mod properties;
 mod raw_client;
 mod registry;
+mod registry_bulk;
+mod registry_rules;
 mod settings;
 mod syscalls;
 mod take_over;

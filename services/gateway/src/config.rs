@@ -49,6 +49,8 @@ pub struct Limits {
     pub silence_max_seconds: u64,
     /// A connection lives on so long after its token expired (mqtt §2.10).
     pub token_grace_seconds: u64,
+    /// Devices and modules of the hub together (rest §22).
+    pub identities_max: u64,
     /// Body and properties of a message, bytes (messaging §1.4).
     pub message_bytes_max: usize,
     /// Messages of one connection that are read but not acknowledged; then its socket is not read.
@@ -71,6 +73,7 @@ impl Default for Limits {
             connect_timeout_seconds: 30,
             silence_max_seconds: 1767,
             token_grace_seconds: 300,
+            identities_max: 1_000_000,
             message_bytes_max: 262_144,
             unacknowledged_messages_max: 64,
             unacknowledged_bytes_max: 48 * 1024 * 1024,

@@ -14,13 +14,17 @@ use model::{HubSettings, Timestamp};
 use rustls::pki_types::CertificateDer;
 use shard_client::{SettingsWatch, ShardClient};
 
-use crate::{Config, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics};
+use crate::{
+    Config, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics, quota::Quota,
+};
 
 /// Shared by all connections of a gateway.
 pub struct Front {
     pub config: Config,
     pub host_names: HostNames,
     pub shard_client: ShardClient,
+    /// What the registry may hold.
+    pub(crate) quota: Arc<Quota>,
     pub event_log: Arc<dyn EventLog>,
     /// The topic of the built-in endpoint.
     pub events: Topic,

@@ -14,6 +14,7 @@ use crate::{
     connections::Connections,
     effective_limits::EffectiveLimits,
     https, listener, mqtt,
+    quota::Quota,
     tls::{Protocols, server_config},
 };
 
@@ -137,6 +138,7 @@ fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError
     Ok(Front {
         host_names: HostNames::new(&config.host_names),
         settings: dependencies.shard_client.settings(),
+        quota: Quota::new(config.limits.identities_max, dependencies.shard_client.clone()),
         shard_client: dependencies.shard_client,
         event_log: dependencies.event_log,
         events: dependencies.events,

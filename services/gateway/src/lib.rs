@@ -18,6 +18,7 @@ pub mod https;
 mod listener;
 mod metrics;
 pub mod mqtt;
+mod quota;
 pub mod telemetry;
 pub mod tls;
 pub mod websocket;

@@ -1,9 +1,13 @@
 //! The command line.
 
+mod registry;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
+
+pub use registry::{CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, UpdateArguments};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,18 +45,28 @@ or use --https-port 8443 and clients that accept a port.")]
     /// Print the settings in effect as TOML: file, environment and flags put together
     Config(AllArguments),
 
-    /// Create, look at and delete devices of a running hub
-    #[command(after_help = "\
-Examples:
-  ironhub device create thermostat-1
-  ironhub device list
-  ironhub device connection-string thermostat-1
-  ironhub device sas-token thermostat-1 --valid-for 1day")]
+    /// Create, look at, change, import and delete devices of a running hub
+    #[command(after_help = registry::DEVICE_EXAMPLES)]
     Device {
         #[command(flatten)]
         target: TargetArguments,
         #[command(subcommand)]
         command: DeviceCommand,
+    },
+
+    /// Create, look at and delete modules of a device
+    #[command(after_help = registry::MODULE_EXAMPLES)]
+    Module {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: ModuleCommand,
+    },
+
+    /// Count the devices of a running hub
+    Statistics {
+        #[command(flatten)]
+        target: TargetArguments,
     },
 
     /// Look at and change the shared access policies of a running hub
@@ -175,27 +189,6 @@ pub struct TargetArguments {
     /// Print JSON instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DeviceCommand {
-    /// Create a device with fresh keys and print its connection string
-    Create { id: DeviceId },
-    /// List up to 1000 devices
-    List,
-    /// Show one device as the registry has it, keys included
-    Show { id: DeviceId },
-    /// Delete a device with everything that belongs to it
-    Delete { id: DeviceId },
-    /// Print the connection string of a device
-    ConnectionString { id: DeviceId },
-    /// Print a token for clients that take one instead of a key
-    SasToken {
-        id: DeviceId,
-        /// How long it is valid, such as 30min, 12h or 7days
-        #[arg(long, value_name = "DURATION", default_value = "1h")]
-        valid_for: jiff::SignedDuration,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -47,6 +47,8 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
+        Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),
+        Command::Statistics { target } => client()?.block_on(command::statistics::run(target, environment)),
         Command::Policy { target, command } => client()?.block_on(command::policy::run(target, command, environment)),
         Command::Certificate { target, command } => {
             client()?.block_on(command::certificate::run(target, command, environment))

@@ -49,7 +49,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 ) -> Result<T, ApiError> {
     let (bytes, _claim) = read(front, body, bytes_max).await?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() || bytes.trim_ascii() == b"null" {
         return Err(ApiError::null_body());
     }
     serde_json::from_slice(bytes).map_err(|error| ApiError::format(format!("the body is not valid JSON here: {error}")))

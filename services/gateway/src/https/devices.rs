@@ -2,10 +2,12 @@
 
 use auth::Operation;
 use http::{HeaderMap, HeaderValue, Response, header};
-use model::{DeviceId, DeviceIdentity, ETag};
+use model::{DeviceId, DeviceIdentity, ETag, ModuleId};
 use serde_json::Value;
+use shard_client::Precondition;
 
 use super::{
+    authentication_json::Dialect,
     authorization::authorize,
     body::{self, Body},
     error::ApiError,
@@ -23,14 +25,15 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     let top = call.query.get("top").and_then(|top| top.parse().ok());
     let limit = top.filter(|top| (1..=LIST_MAX).contains(top)).unwrap_or(LIST_MAX);
     let devices = call.context.front.shard_client.list_devices(limit).await?;
-    Ok(body::json(&devices.iter().map(identity_json::device).collect::<Vec<Value>>()))
+    let dialect = call.query.dialect();
+    Ok(body::json(&devices.iter().map(|device| identity_json::device(device, dialect)).collect::<Vec<Value>>()))
 }
 
 /// `GET /devices/{id}`.
 pub(super) async fn get(call: Call<'_>, id: DeviceId) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ReadDevice, &["devices", id.as_str()])?;
     let device = call.context.front.shard_client.get_device(&id).await?;
-    device.map(|device| answer(&device)).ok_or_else(|| ApiError::device_not_found(&id))
+    device.map(|device| answer(&device, call.query.dialect())).ok_or_else(|| ApiError::device_not_found(&id))
 }
 
 /// `PUT /devices/{id}`: creates without `If-Match`, replaces with it.
@@ -39,9 +42,12 @@ pub(super) async fn put(call: Call<'_>, id: DeviceId) -> Result<Response<Body>, 
     let front = &call.context.front;
     let precondition = if_match::of_put(&call.parts.headers);
     let input: DeviceInput = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
-    let identity = input.into_identity(id.clone(), front.now())?;
-    let stored = front.shard_client.put_device(&identity, precondition).await;
-    Ok(answer(&stored.map_err(|error| ApiError::registry(error, &id, None))?))
+    let dialect = call.query.dialect();
+    let identity = input.into_identity(id.clone(), dialect, front.now())?;
+    let refused = |error| ApiError::registry(error, &id, None);
+    let _claim = front.quota.claim(created_by_device(&identity, precondition)).await.map_err(refused)?;
+    let stored = front.shard_client.put_device(&identity, precondition).await.map_err(refused)?;
+    Ok(answer(&stored, dialect))
 }
 
 /// `DELETE /devices/{id}`; `If-Match` is required.
@@ -53,8 +59,17 @@ pub(super) async fn delete(call: Call<'_>, id: DeviceId) -> Result<Response<Body
     Ok(body::no_content())
 }
 
-fn answer(device: &DeviceIdentity) -> Response<Body> {
-    let mut response = body::json(&identity_json::device(device));
+/// Identities that come into being when the device does.
+pub(super) fn created_by_device(identity: &DeviceIdentity, precondition: Precondition) -> u64 {
+    match (precondition.may_create(), identity.iot_edge) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => 1 + ModuleId::SYSTEM.len() as u64,
+    }
+}
+
+fn answer(device: &DeviceIdentity, dialect: Dialect) -> Response<Body> {
+    let mut response = body::json(&identity_json::device(device, dialect));
     put_etag(response.headers_mut(), device.etag);
     response
 }

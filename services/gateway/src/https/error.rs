@@ -23,19 +23,24 @@ const INVALID_PROTOCOL_VERSION: Code = Code(400_001, "InvalidProtocolVersion");
 const ARGUMENT_INVALID: Code = Code(400_004, "ArgumentInvalid");
 const ARGUMENT_NULL: Code = Code(400_005, "ArgumentNull");
 const FORMAT_ERROR: Code = Code(400_006, "IotHubFormatError");
+const DEVICE_DEFINED_MULTIPLE_TIMES: Code = Code(400_011, "DeviceDefinedMultipleTimes");
 const INVALID_DEVICE_SCOPE: Code = Code(400_028, "InvalidDeviceScope");
+const INVALID_POLICY_KEY: Code = Code(400_035, "InvalidPolicyKey");
 const UNAUTHORIZED_ACCESS: Code = Code(401_002, "IotHubUnauthorizedAccess");
 const UNAUTHORIZED: Code = Code(401_003, "IotHubUnauthorized");
+const SYSTEM_MODULE: Code = Code(401_100, "SystemModuleModifyUnauthorizedAccess");
 const QUOTA_EXCEEDED: Code = Code(403_002, "IotHubQuotaExceeded");
 const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
 const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
+const FEATURE_NOT_SUPPORTED: Code = Code(404_013, "FeatureNotSupported");
 const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
 const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
 const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
 const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
 const MESSAGE_TOO_LARGE: Code = Code(413_001, "MessageTooLarge");
+const TOO_MANY_DEVICES: Code = Code(413_002, "TooManyDevices");
 const TOO_MANY_MODULES: Code = Code(413_003, "TooManyModulesOnDevice");
 const UPGRADE_REQUIRED: Code = Code(426_000, "GenericUpgradeRequired");
 const SERVICE_UNAVAILABLE: Code = Code(503_001, "ServiceUnavailable");
@@ -111,6 +116,37 @@ impl ApiError {
         Self::new(PRECONDITION_FAILED, "Etag missing: a delete needs the header If-Match")
     }
 
+    pub fn defined_multiple_times(identity: &str) -> Self {
+        Self::new(DEVICE_DEFINED_MULTIPLE_TIMES, format!("The request names '{identity}' more than once"))
+    }
+
+    pub fn too_many_devices(count: usize, count_max: usize) -> Self {
+        Self::new(TOO_MANY_DEVICES, format!("The request has {count} entries, {count_max} are allowed"))
+    }
+
+    pub fn too_many_parents() -> Self {
+        Self::new(INVALID_DEVICE_SCOPE, "parentScopes has more than one entry")
+    }
+
+    pub fn policy_key() -> Self {
+        Self::new(INVALID_POLICY_KEY, "policyKey must be primaryKey, secondaryKey or both")
+    }
+
+    pub fn system_module(id: &ModuleId) -> Self {
+        Self::new(
+            SYSTEM_MODULE,
+            format!("The module '{id}' is the hub's own: it is neither created nor deleted by others"),
+        )
+    }
+
+    pub fn no_twins(mode: &str) -> Self {
+        Self::new(FEATURE_NOT_SUPPORTED, format!("The import mode {mode} changes twins, which this hub does not have"))
+    }
+
+    pub fn entry_etag_missing() -> Self {
+        Self::new(PRECONDITION_FAILED, "Etag missing: this import mode needs the member eTag")
+    }
+
     pub fn message_too_large(bytes_max: usize) -> Self {
         Self::new(MESSAGE_TOO_LARGE, format!("The message is larger than {bytes_max} bytes"))
     }
@@ -157,6 +193,9 @@ impl ApiError {
             RegistryError::InvalidDeviceScope => {
                 Self::new(INVALID_DEVICE_SCOPE, "The scope of an IoT Edge device cannot be changed")
             }
+            RegistryError::NoSymmetricKeys => {
+                Self::argument(format!("'{device_id}' has no symmetric keys: its authentication is of another type"))
+            }
             RegistryError::Unavailable(error) => error.into(),
         }
     }
@@ -167,9 +206,24 @@ impl ApiError {
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The error's number, as it stands in the answers of bulk requests.
+    pub fn number(&self) -> u32 {
+        self.code.0
+    }
+
     /// The name in the header and the envelope.
     pub fn name(&self) -> &'static str {
         self.code.1
+    }
+
+    /// What happened, in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the hub could not do it now, and the caller had better come again.
+    pub fn is_unavailable(&self) -> bool {
+        self.code.0 / 1000 == 503
     }
 
     /// As a response with the classic envelope. The tracking id, see [`tracking_id`], is in the log as well.

@@ -14,13 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, sync::OnceCell};
 
 /// Names that are not all lower-case on the wire.
-const SPELLINGS: [&str; 10] = [
+const SPELLINGS: [&str; 11] = [
     "ETag",
     "Content-Type",
     "Content-Length",
     "Date",
     "ContentType",
     "ContentEncoding",
+    "IotHubErrorCode",
     "Upgrade",
     "Sec-WebSocket-Accept",
     "Sec-WebSocket-Protocol",

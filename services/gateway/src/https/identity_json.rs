@@ -1,18 +1,17 @@
 //! Identities as JSON (rest §3.1): what clients send, with all its leniency, and what they get.
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::{
-    Authentication, DeviceId, DeviceIdentity, DeviceStatus, ETag, ModuleId, ModuleIdentity, SymmetricKey,
-    SymmetricKeys, Thumbprint, Thumbprints, Timestamp,
-};
+use model::{Authentication, DeviceId, DeviceIdentity, DeviceStatus, ETag, ModuleId, ModuleIdentity, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
+use super::{
+    authentication_json::{self, AuthenticationInput, Dialect},
+    error::ApiError,
+};
 
 const STATUS_REASON_CHARACTERS_MAX: usize = 128;
-/// Bytes of a key that the hub draws.
-const KEY_BYTES: usize = 32;
+/// A scope has at most 20 characters beside the id of its device; `managedBy` is a name.
+const TEXT_CHARACTERS_MAX: usize = 512;
 
 /// A device as it is sent; read-only members are ignored.
 #[derive(Debug, Deserialize)]
@@ -37,36 +36,6 @@ pub(super) struct ModuleInput {
     authentication: Option<AuthenticationInput>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AuthenticationInput {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    symmetric_key: Option<KeysInput>,
-    x509_thumbprint: Option<ThumbprintsInput>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeysInput {
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
-}
-
-/// Without the keys.
-impl std::fmt::Debug for KeysInput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeysInput(..)")
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ThumbprintsInput {
-    primary_thumbprint: Option<String>,
-    secondary_thumbprint: Option<String>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Capabilities {
@@ -75,9 +44,17 @@ struct Capabilities {
 
 impl DeviceInput {
     /// The identity to store. Keys that are missing are drawn, and a generation id in case it is created.
-    pub fn into_identity(self, device_id: DeviceId, now: Timestamp) -> Result<DeviceIdentity, ApiError> {
+    pub fn into_identity(
+        self,
+        device_id: DeviceId,
+        dialect: Dialect,
+        now: Timestamp,
+    ) -> Result<DeviceIdentity, ApiError> {
         check_same("deviceId", self.device_id.as_deref(), device_id.as_str())?;
-        let authentication = self.authentication.unwrap_or_default().parse()?;
+        let authentication = self.authentication.unwrap_or_default().parse(dialect)?;
+        let iot_edge = self.capabilities.and_then(|capabilities| capabilities.iot_edge).unwrap_or(false);
+        // The scope of other devices alone says what their parent is (rest §7).
+        let parent_scopes = self.parent_scopes.filter(|_| iot_edge).unwrap_or_default();
         if authentication == Authentication::None {
             return Err(ApiError::argument("DeviceAuthenticationTypeIsMissing: a device cannot have the type none"));
         }
@@ -86,12 +63,12 @@ impl DeviceInput {
             generation_id: now.dotnet_ticks().to_string(),
             etag: ETag(0),
             status: parse_status(self.status.as_deref())?,
-            status_reason: check_reason(self.status_reason)?,
+            status_reason: check_length("statusReason", self.status_reason, STATUS_REASON_CHARACTERS_MAX)?,
             status_updated_time: None,
             authentication,
-            iot_edge: self.capabilities.and_then(|capabilities| capabilities.iot_edge).unwrap_or(false),
-            device_scope: self.device_scope.filter(|scope| !scope.is_empty()),
-            parent_scopes: self.parent_scopes.unwrap_or_default(),
+            iot_edge,
+            device_scope: check_scope("deviceScope", self.device_scope)?,
+            parent_scopes: check_parents(parent_scopes)?,
             connected: false,
             connection_state_updated_time: None,
             last_activity_time: None,
@@ -106,17 +83,23 @@ impl ModuleInput {
         self,
         device_id: DeviceId,
         module_id: ModuleId,
+        dialect: Dialect,
         now: Timestamp,
     ) -> Result<ModuleIdentity, ApiError> {
         check_same("deviceId", self.device_id.as_deref(), device_id.as_str())?;
         check_same("moduleId", self.module_id.as_deref(), module_id.as_str())?;
+        let authentication = match self.authentication.unwrap_or_default().parse(dialect)? {
+            // Only the hub's own modules may do without.
+            Authentication::None if !module_id.is_system() => Authentication::Sas(authentication_json::draw_keys()?),
+            authentication => authentication,
+        };
         Ok(ModuleIdentity {
             device_id,
             module_id,
             generation_id: now.dotnet_ticks().to_string(),
             etag: ETag(0),
-            managed_by: self.managed_by,
-            authentication: self.authentication.unwrap_or_default().parse()?,
+            managed_by: check_length("managedBy", self.managed_by, TEXT_CHARACTERS_MAX)?,
+            authentication,
             connected: false,
             connection_state_updated_time: None,
             last_activity_time: None,
@@ -144,78 +127,30 @@ fn parse_status(status: Option<&str>) -> Result<DeviceStatus, ApiError> {
     }
 }
 
-fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
-    match reason {
-        Some(text) if text.chars().count() > STATUS_REASON_CHARACTERS_MAX => {
-            Err(ApiError::argument(format!("statusReason has more than {STATUS_REASON_CHARACTERS_MAX} characters")))
+fn check_length(member: &str, text: Option<String>, characters_max: usize) -> Result<Option<String>, ApiError> {
+    match text {
+        Some(text) if text.chars().count() > characters_max => {
+            Err(ApiError::argument(format!("{member} has more than {characters_max} characters")))
         }
-        reason => Ok(reason),
+        text => Ok(text),
     }
 }
 
-impl AuthenticationInput {
-    fn parse(self) -> Result<Authentication, ApiError> {
-        let thumbprints = self.x509_thumbprint.unwrap_or_default();
-        let kind = match self.kind.as_deref() {
-            Some(kind) => kind,
-            None if thumbprints.is_given() => "selfSigned",
-            None => "sas",
-        };
-        if kind.eq_ignore_ascii_case("sas") {
-            self.symmetric_key.unwrap_or_default().parse().map(Authentication::Sas)
-        } else if kind.eq_ignore_ascii_case("selfSigned") {
-            thumbprints.parse().map(Authentication::SelfSigned)
-        } else if kind.eq_ignore_ascii_case("certificateAuthority") {
-            Ok(Authentication::CertificateAuthority)
-        } else if kind.eq_ignore_ascii_case("none") {
-            Ok(Authentication::None)
-        } else {
-            let expected = "sas, selfSigned, certificateAuthority or none";
-            Err(ApiError::argument(format!("authentication.type is '{kind}', expected {expected}")))
-        }
-    }
+/// An empty scope is none.
+fn check_scope(member: &str, scope: Option<String>) -> Result<Option<String>, ApiError> {
+    check_length(member, scope.filter(|scope| !scope.is_empty()), TEXT_CHARACTERS_MAX)
 }
 
-impl KeysInput {
-    fn parse(self) -> Result<SymmetricKeys, ApiError> {
-        let given = |key: Option<String>| key.filter(|key| !key.is_empty());
-        match (given(self.primary_key), given(self.secondary_key)) {
-            (None, None) => Ok(SymmetricKeys { primary: draw_key()?, secondary: draw_key()? }),
-            (Some(primary), Some(secondary)) => {
-                Ok(SymmetricKeys { primary: parse_key(&primary)?, secondary: parse_key(&secondary)? })
-            }
-            _ => Err(ApiError::argument("Either no keys or both keys can be set")),
-        }
-    }
-}
-
-fn parse_key(text: &str) -> Result<SymmetricKey, ApiError> {
-    text.parse().map_err(|error: model::InvalidAuthentication| ApiError::argument(error.to_string()))
-}
-
-fn draw_key() -> Result<SymmetricKey, ApiError> {
-    let mut bytes = [0; KEY_BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| ApiError::timeout())?;
-    Ok(SymmetricKey::from_bytes(&bytes))
-}
-
-impl ThumbprintsInput {
-    fn is_given(&self) -> bool {
-        [&self.primary_thumbprint, &self.secondary_thumbprint].into_iter().flatten().any(|text| !text.is_empty())
-    }
-
-    fn parse(self) -> Result<Thumbprints, ApiError> {
-        let parse = |text: Option<String>| -> Result<Option<Thumbprint>, ApiError> {
-            let text = text.filter(|text| !text.is_empty());
-            let invalid = |error| ApiError::argument(format!("StringIsNotThumbprint: {error}"));
-            text.map(|text| text.parse().map_err(|error: model::InvalidAuthentication| invalid(error))).transpose()
-        };
-        Ok(Thumbprints { primary: parse(self.primary_thumbprint)?, secondary: parse(self.secondary_thumbprint)? })
+fn check_parents(scopes: Vec<String>) -> Result<Vec<String>, ApiError> {
+    let scopes = scopes.into_iter().filter_map(|scope| check_scope("parentScopes", Some(scope)).transpose());
+    match scopes.collect::<Result<Vec<_>, _>>()? {
+        scopes if scopes.len() > 1 => Err(ApiError::too_many_parents()),
+        scopes => Ok(scopes),
     }
 }
 
 /// A device as it is answered.
-pub(super) fn device(identity: &DeviceIdentity) -> Value {
+pub(super) fn device(identity: &DeviceIdentity, dialect: Dialect) -> Value {
     let mut value = json!({
         "deviceId": identity.device_id.as_str(),
         "generationId": identity.generation_id,
@@ -227,20 +162,20 @@ pub(super) fn device(identity: &DeviceIdentity) -> Value {
         "statusUpdatedTime": time(identity.status_updated_time),
         "lastActivityTime": time(identity.last_activity_time),
         "cloudToDeviceMessageCount": identity.cloud_to_device_message_count,
-        "authentication": authentication(&identity.authentication),
+        "authentication": authentication_json::answer(&identity.authentication, dialect),
         "capabilities": { "iotEdge": identity.iot_edge },
     });
     if let Some(scope) = &identity.device_scope {
         value["deviceScope"] = json!(scope);
     }
-    if !identity.parent_scopes.is_empty() {
+    if identity.iot_edge || !identity.parent_scopes.is_empty() {
         value["parentScopes"] = json!(identity.parent_scopes);
     }
     value
 }
 
 /// A module as it is answered.
-pub(super) fn module(identity: &ModuleIdentity) -> Value {
+pub(super) fn module(identity: &ModuleIdentity, dialect: Dialect) -> Value {
     json!({
         "moduleId": identity.module_id.as_str(),
         "managedBy": identity.managed_by,
@@ -251,7 +186,7 @@ pub(super) fn module(identity: &ModuleIdentity) -> Value {
         "connectionStateUpdatedTime": time(identity.connection_state_updated_time),
         "lastActivityTime": time(identity.last_activity_time),
         "cloudToDeviceMessageCount": identity.cloud_to_device_message_count,
-        "authentication": authentication(&identity.authentication),
+        "authentication": authentication_json::answer(&identity.authentication, dialect),
     })
 }
 
@@ -263,29 +198,6 @@ fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| Timestamp::NEVER.to_owned(), |time| time.to_string())
 }
 
-/// All three members, whatever the kind.
-fn authentication(authentication: &Authentication) -> Value {
-    let (keys, thumbprints) = match authentication {
-        Authentication::Sas(keys) => (Some(keys), None),
-        Authentication::SelfSigned(thumbprints) => (None, Some(thumbprints)),
-        Authentication::CertificateAuthority | Authentication::None => (None, None),
-    };
-    let thumbprint = |pick: fn(&Thumbprints) -> &Option<Thumbprint>| {
-        thumbprints.and_then(|thumbprints| pick(thumbprints).as_ref()).map(Thumbprint::as_str)
-    };
-    json!({
-        "symmetricKey": {
-            "primaryKey": keys.map(|keys| keys.primary.as_base64()),
-            "secondaryKey": keys.map(|keys| keys.secondary.as_base64()),
-        },
-        "x509Thumbprint": {
-            "primaryThumbprint": thumbprint(|thumbprints| &thumbprints.primary),
-            "secondaryThumbprint": thumbprint(|thumbprints| &thumbprints.secondary),
-        },
-        "type": authentication.kind(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,7 +205,7 @@ mod tests {
     fn parse(text: &str) -> Result<DeviceIdentity, ApiError> {
         let input: DeviceInput = serde_json::from_str(text).map_err(|error| ApiError::format(error.to_string()))?;
         let id = "d1".parse().map_err(|_| ApiError::not_found())?;
-        input.into_identity(id, Timestamp::from_unix_milliseconds(0))
+        input.into_identity(id, Dialect::Current, Timestamp::from_unix_milliseconds(0))
     }
 
     #[test]

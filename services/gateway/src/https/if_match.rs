@@ -37,11 +37,16 @@ pub(super) fn require(headers: &HeaderMap, current: ETag) -> Result<(), ApiError
 }
 
 fn of(headers: &HeaderMap) -> Option<Precondition> {
-    let text = headers.get(header::IF_MATCH)?.to_str().unwrap_or_default().trim();
+    headers.get(header::IF_MATCH).map(|value| parse(value.to_str().unwrap_or_default()))
+}
+
+/// One of the four forms.
+pub(super) fn parse(text: &str) -> Precondition {
+    let text = text.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    Some(match (text, ETag::parse(text)) {
+    match (text, ETag::parse(text)) {
         ("*", _) => Precondition::Present,
         (_, Some(etag)) => Precondition::ETag(etag),
         (_, None) => Precondition::Unmatchable,
-    })
+    }
 }

@@ -1,15 +1,17 @@
 //! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
 //!
 //! ```text
-//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, statistics, telemetry, events
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, bulk, regenerate_keys, settings, statistics, telemetry, events
 //!                          | -> websocket -> the MQTT head, with what is left of the connection
 //!                                             | errors of every operation
 //!                                             v
 //!                                          error.rs: the one place that knows status, code and envelope
 //! ```
 
+mod authentication_json;
 mod authorization;
 mod body;
+mod bulk;
 mod devices;
 mod error;
 mod events;
@@ -19,6 +21,7 @@ mod if_match;
 mod modules;
 mod path;
 mod query;
+mod regenerate_keys;
 mod route;
 mod settings;
 mod spelling;

@@ -1,6 +1,6 @@
 //! Query parameters (rest §1.5, §1.9).
 
-use super::{error::ApiError, path::decode};
+use super::{authentication_json::Dialect, error::ApiError, path::decode};
 
 /// The parameters of a request, in order, decoded; names compare without case.
 pub(super) struct Query(Vec<(String, String)>);
@@ -28,7 +28,18 @@ impl Query {
             _ => Err(ApiError::invalid_protocol_version()),
         }
     }
+
+    /// How the caller calls kinds of authentication.
+    pub fn dialect(&self) -> Dialect {
+        match self.get("api-version") {
+            Some(EDGE_RUNTIME_VERSION) => Dialect::EdgeRuntime,
+            _ => Dialect::Current,
+        }
+    }
 }
+
+/// The version that only the runtime of IoT Edge names (rest §19.3).
+const EDGE_RUNTIME_VERSION: &str = "2017-11-08-preview";
 
 fn is_version(text: &str) -> bool {
     let date = text.strip_suffix("-preview").unwrap_or(text).as_bytes();

@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use super::{
     Context,
     body::Body,
-    devices,
+    bulk, devices,
     error::{ApiError, tracking_id},
     events, header_case, modules,
     path::segments,
     query::Query,
-    settings, statistics, telemetry, websocket,
+    regenerate_keys, settings, statistics, telemetry, websocket,
 };
 
 /// A longer path is cut in the log.
@@ -77,7 +77,12 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {
-        ["devices"] => only(method, Method::GET)?.then(devices::list(call)).await,
+        ["devices"] => match method {
+            Method::GET => devices::list(call).await,
+            Method::POST => bulk::change(call).await,
+            _ => Err(ApiError::method_not_allowed()),
+        },
+        ["devices", "keys", "regenerate"] => only(method, Method::POST)?.then(regenerate_keys::run(call)).await,
         ["devices", _] => match method {
             Method::GET => devices::get(call, device_id(id(1))?).await,
             Method::PUT => devices::put(call, device_id(id(1))?).await,

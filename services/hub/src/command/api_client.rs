@@ -1,11 +1,22 @@
-//! A small client of the hub's HTTPS API: HTTP/1.1, TLS verified, one connection per request.
+//! A small client of the hub's HTTPS API: HTTP/1.1, TLS verified, connections kept for the next request.
 
-use std::{fmt::Write, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header,
+};
 use hyper_util::rt::TokioIo;
 use model::Timestamp;
 use rustls::{
@@ -28,10 +39,50 @@ const TOKEN_SECONDS: i64 = 3600;
 const SYSTEM_CERTIFICATES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// Connections that are kept while nobody uses them.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
 /// Speaks to one hub.
 pub struct ApiClient {
     target: Target,
     tls: TlsConnector,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+}
+
+/// A whole answer, whatever its status.
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body, of a refusal too when it says what became of each part of the request (rest §4, §5).
+    pub fn result(self) -> anyhow::Result<Value> {
+        let json = serde_json::from_slice::<Value>(&self.body).ok();
+        match json {
+            Some(json) if json.get("errors").is_some_and(Value::is_array) => Ok(json),
+            _ => self.success(),
+        }
+    }
+
+    /// The body; `Null` when there is none.
+    fn success(self) -> anyhow::Result<Value> {
+        if !self.status.is_success() {
+            return Err(self.refused().into());
+        }
+        if self.body.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&self.body)?) }
+    }
+
+    fn refused(&self) -> Refused {
+        let text = message(&self.body).unwrap_or_else(|| format!("the hub answered {}", self.status));
+        let hint = match self.status {
+            StatusCode::UNAUTHORIZED => {
+                " (the connection string's key was rotated, its policy lacks the right, or the clocks differ)"
+            }
+            _ => "",
+        };
+        Refused { status: self.status, text: text + hint }
+    }
 }
 
 /// What is asked.
@@ -68,7 +119,7 @@ impl ApiClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { target, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { target, tls: TlsConnector::from(Arc::new(config)), idle: Mutex::default() })
     }
 
     /// The hub's name as it stands in connection strings.
@@ -78,24 +129,56 @@ impl ApiClient {
 
     /// Asks and reads the whole answer; `Null` when it has no body.
     pub async fn call(&self, call: Call<'_>) -> anyhow::Result<Value> {
-        let response = self.send(call).await?;
-        let body =
-            tokio::time::timeout(RESPONSE_TIMEOUT, Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect());
-        let body = body.await.context("the hub's answer does not end")?;
-        let body = body.map_err(anyhow::Error::from_boxed).context("the hub's answer broke off")?.to_bytes();
-        if body.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&body)?) }
+        self.answer(call).await?.success()
+    }
+
+    /// Asks and reads the whole answer, refusals too. The connection is kept.
+    pub async fn answer(&self, call: Call<'_>) -> anyhow::Result<Answer> {
+        let (response, connection) = self.exchange(call).await?;
+        let answer = read(response).await?;
+        self.keep(connection);
+        Ok(answer)
     }
 
     /// Asks and returns the successful answer as it begins to arrive.
     pub async fn send(&self, call: Call<'_>) -> anyhow::Result<Response<Incoming>> {
-        let stream = self.connect().await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Ends when the response was read or dropped.
-        tokio::spawn(connection);
+        let (response, _) = self.exchange(call).await?;
+        if response.status().is_success() { Ok(response) } else { Err(read(response).await?.refused().into()) }
+    }
+
+    async fn exchange(&self, call: Call<'_>) -> anyhow::Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
         let request = self.request(call)?;
-        let response = tokio::time::timeout(RESPONSE_TIMEOUT, sender.send_request(request));
+        let mut connection = match self.kept().await {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        let response = tokio::time::timeout(RESPONSE_TIMEOUT, connection.send_request(request));
         let response = response.await.context("the hub does not answer")?.context("the hub broke off")?;
-        if response.status().is_success() { Ok(response) } else { Err(refused(response).await.into()) }
+        Ok((response, connection))
+    }
+
+    /// A connection of an earlier request that still lives.
+    async fn kept(&self) -> Option<SendRequest<Full<Bytes>>> {
+        loop {
+            let mut connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if connection.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, connection: SendRequest<Full<Bytes>>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_CONNECTIONS_MAX && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    async fn open(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?)).await?;
+        // Ends when the sender and the last response are gone.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     async fn connect(&self) -> anyhow::Result<TlsStream<TcpStream>> {
@@ -158,16 +241,12 @@ fn untrusted(error: io::Error, client: &ApiClient) -> anyhow::Error {
     ))
 }
 
-async fn refused(response: Response<Incoming>) -> Refused {
+async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let status = response.status();
     let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect();
-    let body = tokio::time::timeout(RESPONSE_TIMEOUT, body).await.ok().and_then(Result::ok);
-    let message = body.and_then(|body| message(&body.to_bytes()));
-    let mut text = message.unwrap_or_else(|| format!("the hub answered {status}"));
-    if status == StatusCode::UNAUTHORIZED {
-        text.push_str(" (the connection string's key was rotated, its policy lacks the right, or the clocks differ)");
-    }
-    Refused { status, text }
+    let body = tokio::time::timeout(RESPONSE_TIMEOUT, body).await.context("the hub's answer does not end")?;
+    let body = body.map_err(anyhow::Error::from_boxed).context("the hub's answer broke off")?.to_bytes();
+    Ok(Answer { status, body })
 }
 
 /// The text of the error envelope `{"Message": "ErrorCode:NAME;TEXT", ...}` (rest §21.1).

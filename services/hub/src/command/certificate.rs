@@ -61,7 +61,7 @@ impl Certificates {
         let text = if rows.is_empty() {
             "no certificates yet; `ironhub certificate add FILE` registers one".to_owned()
         } else {
-            table(["NAME", "VERIFIED", "EXPIRES", "SUBJECT"].map(str::to_owned), rows)
+            table(["NAME", "VERIFIED", "EXPIRES", "SUBJECT"], rows)
         };
         Ok(Output { json, text })
     }

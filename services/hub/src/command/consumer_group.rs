@@ -44,5 +44,5 @@ async fn list(client: &ApiClient) -> anyhow::Result<Output> {
         [text(group, "/name").unwrap_or_default(), created]
     };
     let rows = json.as_array().into_iter().flatten().map(row).collect();
-    Ok(Output { text: table(["NAME", "CREATED"].map(str::to_owned), rows), json })
+    Ok(Output { text: table(["NAME", "CREATED"], rows), json })
 }

@@ -22,8 +22,8 @@ impl Output {
 }
 
 /// Columns that align.
-pub fn table<const COLUMNS: usize>(head: [String; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
-    let lines: Vec<_> = std::iter::once(head).chain(rows).collect();
+pub fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
+    let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let line = |cells: &[String; COLUMNS]| {
@@ -33,14 +33,21 @@ pub fn table<const COLUMNS: usize>(head: [String; COLUMNS], rows: Vec<[String; C
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Members of an identity as cells.
+pub fn cells<const COLUMNS: usize>(identity: &Value, pointers: [&str; COLUMNS]) -> [String; COLUMNS] {
+    pointers.map(|pointer| {
+        let text = identity.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if text.starts_with("0001-01-01") { "never".to_owned() } else { text.to_owned() }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tables_align() {
-        let head = ["ID", "STATUS"].map(str::to_owned);
         let rows = vec![["thermostat", "enabled"].map(str::to_owned)];
-        assert_eq!(table(head, rows), "ID          STATUS\nthermostat  enabled");
+        assert_eq!(table(["ID", "STATUS"], rows), "ID          STATUS\nthermostat  enabled");
     }
 }

@@ -41,7 +41,7 @@ impl Policies {
         let text = |policy: &Value, name: &str| policy.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let rows = policies.iter().map(|policy| [text(policy, "keyName"), text(policy, "rights")]).collect();
         let listed = policies.iter().map(|it| json!({ "keyName": it["keyName"], "rights": it["rights"] })).collect();
-        Ok(Output { json: Value::Array(listed), text: table(["NAME", "RIGHTS"].map(str::to_owned), rows) })
+        Ok(Output { json: Value::Array(listed), text: table(["NAME", "RIGHTS"], rows) })
     }
 
     async fn get(&self, name: &str) -> anyhow::Result<Value> {

@@ -56,7 +56,7 @@ fn text(json: &Value) -> String {
         let value = if value.is_null() { "default: what each process says".to_owned() } else { value.to_string() };
         [key.clone(), value]
     };
-    table(["SETTING", "VALUE"].map(str::to_owned), settings.map(row).collect())
+    table(["SETTING", "VALUE"], settings.map(row).collect())
 }
 
 #[cfg(test)]

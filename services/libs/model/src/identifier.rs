@@ -80,6 +80,21 @@ macro_rules! identifier {
 identifier!(DeviceId);
 identifier!(ModuleId);
 
+impl ModuleId {
+    /// The modules that the hub gives every IoT Edge device (twins-jobs-query §1.4).
+    pub const SYSTEM: [&str; 2] = ["$edgeAgent", "$edgeHub"];
+
+    /// Whether it is one of [`Self::SYSTEM`].
+    pub fn is_system(&self) -> bool {
+        Self::SYSTEM.contains(&self.as_str())
+    }
+
+    /// Whether only the hub may name a module so.
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with('$')
+    }
+}
+
 /// Who connects: a device, or a module of a device. Each has credentials, a twin and a session of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Principal {

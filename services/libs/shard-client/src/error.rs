@@ -60,6 +60,8 @@ pub enum RegistryError {
     QuotaExceeded,
     #[error("the scope of an IoT Edge device is immutable")]
     InvalidDeviceScope,
+    #[error("the identity has no symmetric keys")]
+    NoSymmetricKeys,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -75,6 +77,7 @@ impl From<CommandError> for RegistryError {
             Code::TooManyModules => Self::TooManyModules,
             Code::QuotaExceeded => Self::QuotaExceeded,
             Code::InvalidDeviceScope => Self::InvalidDeviceScope,
+            Code::NoSymmetricKeys => Self::NoSymmetricKeys,
             _ => Self::Unavailable(unexpected(&error)),
         }
     }

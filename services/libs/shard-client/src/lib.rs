@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod attach;
+mod bulk;
 mod commands;
 mod config;
 mod error;
@@ -30,6 +31,7 @@ mod session;
 mod settings;
 
 pub use attach::{Attachment, NewAttachment};
+pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
 pub use error::{AttachError, RegistryError, SessionError, SettingsError, Unavailable};
 pub use mailbox::{Mailbox, SessionEvent};

@@ -19,6 +19,17 @@ pub enum Precondition {
     ETag(ETag),
     /// An `If-Match` that can be no identity's version: not found, or else failed.
     Unmatchable,
+    /// Nothing: created or replaced (bulk `createOrUpdate`).
+    Anything,
+    /// There is none, or one of that version; without one any that exists fails (bulk `createOrUpdateIfMatchETag`).
+    AbsentOrETag(Option<ETag>),
+}
+
+impl Precondition {
+    /// Whether an identity can come into being under it.
+    pub fn may_create(self) -> bool {
+        matches!(self, Self::Absent | Self::Anything | Self::AbsentOrETag(_))
+    }
 }
 
 impl From<Precondition> for v1::Precondition {
@@ -28,6 +39,8 @@ impl From<Precondition> for v1::Precondition {
             Precondition::Present => Kind::Present(v1::Empty {}),
             Precondition::ETag(etag) => Kind::Etag(etag.0),
             Precondition::Unmatchable => Kind::Unmatchable(true),
+            Precondition::Anything => Kind::Anything(v1::Empty {}),
+            Precondition::AbsentOrETag(etag) => Kind::AbsentOrEtag(v1::AbsentOrEtag { etag: etag.map(|etag| etag.0) }),
         };
         Self { kind: Some(kind) }
     }

@@ -6,7 +6,7 @@ use proto::{
     raft::v1::{ProposedCommand, proposed_command::Kind},
     shard::v1::{
         self, CommandResult, ReadResult, command::Operation, command_error::Code, command_result::Outcome,
-        read_result::Result as Answer, refusal::Reason, request, response,
+        identity_change::Operation as Change, read_result::Result as Answer, refusal::Reason, request, response,
     },
 };
 use tokio::sync::mpsc;
@@ -103,6 +103,10 @@ async fn command_result(groups: &Groups, leader: &Leader, command: v1::Command) 
 fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
     let principal = |principal: &Option<v1::Principal>| principal.as_ref().map(|it| it.device_id.clone());
     let device_id = match operation {
+        Operation::ChangeIdentities(command) => {
+            let mut changes = command.changes.iter();
+            return changes.all(|change| is_in(changed_device(change), group, device_groups));
+        }
         Operation::InitializeHub(_)
         | Operation::PutPolicies(_)
         | Operation::PutCertificates(_)
@@ -116,8 +120,22 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
         Operation::Unsubscribe(command) => principal(&command.principal),
         Operation::ClearSession(command) => principal(&command.principal),
     };
+    is_in(device_id.as_deref(), group, device_groups)
+}
+
+fn is_in(device_id: Option<&str>, group: GroupId, device_groups: u32) -> bool {
     let device_id = device_id.and_then(|device_id| device_id.parse::<DeviceId>().ok());
     device_id.is_some_and(|device_id| group_of(&device_id, device_groups) == group)
+}
+
+fn changed_device(change: &v1::IdentityChange) -> Option<&str> {
+    Some(match change.operation.as_ref()? {
+        Change::PutDevice(command) => &command.identity.as_ref()?.device_id,
+        Change::DeleteDevice(command) => &command.device_id,
+        Change::PutModule(command) => &command.identity.as_ref()?.device_id,
+        Change::DeleteModule(command) => &command.device_id,
+        Change::RegenerateKeys(command) => &command.principal.as_ref()?.device_id,
+    })
 }
 
 fn is_of_session(operation: &Operation) -> bool {

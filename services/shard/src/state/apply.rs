@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, commands, keys, presence, registry,
+    Effect, bulk, commands, keys, presence, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings,
 };
@@ -59,6 +59,7 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::PutCertificates(command)) => settings::put_certificates(entry, command),
         Some(Operation::PutConsumerGroups(command)) => settings::put_consumer_groups(entry, command),
         Some(Operation::PutOverrides(command)) => settings::put_overrides(entry, command),
+        Some(Operation::ChangeIdentities(command)) => bulk::change_identities(entry, command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

@@ -9,6 +9,7 @@
 //! others; only the leader performs them, and they die with it (design "Pushes are level-triggered").
 
 mod apply;
+mod bulk;
 mod commands;
 mod edge;
 mod effect;

@@ -1,6 +1,6 @@
 //! Device and module identities (rest §1.11 §3 §6, twins-jobs-query §1).
 
-use model::{DeviceId, Principal};
+use model::{DeviceId, ModuleId, Principal};
 use proto::shard::v1::{
     self, DeleteDevice, DeleteModule, DeviceIdentity, ModuleIdentity, PutDevice, PutModule, authentication,
     command_error::Code, command_result::Outcome, precondition::Kind,
@@ -18,9 +18,6 @@ use crate::store::Rows;
 /// Modules of one device at most, the hub's own included (twins-jobs-query §1.5).
 pub const MODULES_MAX: usize = 50;
 
-/// The modules that every IoT Edge device has from the start (twins-jobs-query §1.4).
-const EDGE_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
-
 /// What a precondition answers when the object is there although it must not, or missing although it must be there.
 struct Answers {
     exists: Code,
@@ -34,8 +31,10 @@ const MODULE: Answers = Answers { exists: Code::ModuleAlreadyExists, missing: Co
 fn check(precondition: Option<v1::Precondition>, stored: Option<u64>, answers: &Answers) -> Result<(), Failure> {
     let kind = precondition.and_then(|precondition| precondition.kind).ok_or_else(|| invalid("precondition"))?;
     match (kind, stored) {
-        (Kind::Absent(_), None) | (Kind::Present(_), Some(_)) => Ok(()),
+        (Kind::Absent(_) | Kind::Anything(_) | Kind::AbsentOrEtag(_), None) => Ok(()),
+        (Kind::Present(_) | Kind::Anything(_), Some(_)) => Ok(()),
         (Kind::Etag(expected), Some(etag)) if expected == etag => Ok(()),
+        (Kind::AbsentOrEtag(expected), Some(etag)) if expected.etag == Some(etag) => Ok(()),
         (Kind::Absent(_), Some(_)) => Err(answers.exists.into()),
         (_, None) => Err(answers.missing.into()),
         (_, Some(_)) => Err(Code::PreconditionFailed.into()),
@@ -44,7 +43,9 @@ fn check(precondition: Option<v1::Precondition>, stored: Option<u64>, answers: &
 
 /// A delete cannot require that there is nothing to delete.
 fn check_delete(precondition: Option<v1::Precondition>, stored: Option<u64>, answers: &Answers) -> Result<(), Failure> {
-    if let Some(v1::Precondition { kind: Some(Kind::Absent(_)) }) = precondition {
+    if let Some(v1::Precondition { kind: Some(Kind::Absent(_) | Kind::Anything(_) | Kind::AbsentOrEtag(_)) }) =
+        precondition
+    {
         return Err(invalid("precondition of a delete"));
     }
     check(precondition, stored, answers)
@@ -106,8 +107,10 @@ fn replace_device(
             *count_of_status(statistics, identity.disabled) += 1;
         })?;
     }
-    if identity.iot_edge && !stored.iot_edge {
-        create_edge_modules(entry, device_id, &identity.generation_id)?;
+    match (stored.iot_edge, identity.iot_edge) {
+        (false, true) => create_edge_modules(entry, device_id, &identity.generation_id)?,
+        (true, false) => remove_edge_modules(entry, device_id)?,
+        _ => {}
     }
     entry.effects.push(Effect::IdentityChanged(Principal::device(device_id.clone())));
     Ok(identity)
@@ -119,7 +122,7 @@ fn count_of_status(statistics: &mut v1::Statistics, disabled: bool) -> &mut u64 
 
 /// They come without authentication; the device's own runtime gives them keys. One that is there already stays.
 fn create_edge_modules(entry: &mut Entry<'_, '_>, device_id: &DeviceId, generation_id: &str) -> Result<(), Failure> {
-    for module_id in EDGE_MODULES {
+    for module_id in ModuleId::SYSTEM {
         let module_id = parse_module_id(module_id)?;
         if module(entry.rows, device_id, &module_id)?.is_some() {
             continue;
@@ -135,6 +138,17 @@ fn create_edge_modules(entry: &mut Entry<'_, '_>, device_id: &DeviceId, generati
         };
         entry.put(&keys::module(device_id, &module_id), &identity);
         statistics::change(entry, |statistics| statistics.module_count += 1)?;
+    }
+    Ok(())
+}
+
+/// A device that is no IoT Edge device any more has no runtime.
+fn remove_edge_modules(entry: &mut Entry<'_, '_>, device_id: &DeviceId) -> Result<(), Failure> {
+    for module_id in ModuleId::SYSTEM {
+        let module_id = parse_module_id(module_id)?;
+        if module(entry.rows, device_id, &module_id)?.is_some() {
+            remove_module(entry, Principal::module(device_id.clone(), module_id.clone()), &module_id)?;
+        }
     }
     Ok(())
 }
@@ -201,11 +215,15 @@ pub fn delete_module(entry: &mut Entry<'_, '_>, command: &DeleteModule) -> Resul
     entry.require(&Principal::device(device_id.clone()))?;
     let stored = module(entry.rows, &device_id, &module_id)?;
     check_delete(command.precondition, stored.map(|module| module.etag), &MODULE)?;
-    let principal = Principal::module(device_id.clone(), module_id.clone());
-    entry.rows.delete(&keys::module(&device_id, &module_id));
+    remove_module(entry, Principal::module(device_id, module_id.clone()), &module_id)?;
+    Ok(DONE)
+}
+
+fn remove_module(entry: &mut Entry<'_, '_>, principal: Principal, module_id: &ModuleId) -> Result<(), Failure> {
+    entry.rows.delete(&keys::module(&principal.device_id, module_id));
     entry.rows.delete(&keys::session(&principal));
     entry.rows.delete(&keys::presence(&principal));
     statistics::change(entry, |statistics| statistics.module_count -= 1)?;
     entry.effects.push(Effect::ModuleDeleted(principal));
-    Ok(DONE)
+    Ok(())
 }

@@ -139,6 +139,31 @@ fn edge_devices_get_their_modules_and_scope() -> Tested {
 }
 
 #[test]
+fn a_device_changes_between_edge_and_leaf() -> Tested {
+    let mut group = Group::default();
+    let edge = |device: DeviceIdentity| DeviceIdentity { iot_edge: true, ..device };
+    let scope = |outcome: Outcome| match outcome {
+        Outcome::Device(device) => Ok((device.device_scope, device.parent_scopes)),
+        other => Err(StoreError::Corrupt(format!("{other:?}"))),
+    };
+    let parent = "ms-azure-iot-edge://p-1".to_owned();
+    let leaf = DeviceIdentity { device_scope: Some(parent.clone()), ..device("d1") };
+    assert_eq!(scope(group.put(leaf, ABSENT)?)?, (Some(parent.clone()), vec![parent.clone()]));
+    let toggled = edge(DeviceIdentity { parent_scopes: vec![parent.clone()], ..device("d1") });
+    let own = Some("ms-azure-iot-edge://d1-1".to_owned());
+    assert_eq!(scope(group.put(toggled, PRESENT)?)?, (own.clone(), vec![parent.clone()]));
+    assert_eq!(group.statistics()?, (1, 1, 0, 2));
+    let nested = edge(DeviceIdentity { device_scope: own.clone(), ..device("d1") });
+    let two = DeviceIdentity { parent_scopes: vec![parent.clone(), parent], ..nested.clone() };
+    assert_eq!(code(group.put(two, PRESENT)?), Some(Code::InvalidDeviceScope));
+    assert_eq!(scope(group.put(nested, PRESENT)?)?, (own.clone(), vec![]));
+    let leaf_again = DeviceIdentity { device_scope: own, ..device("d1") };
+    assert_eq!(scope(group.put(leaf_again, PRESENT)?)?, (None, vec![]), "its own scope is no parent");
+    assert_eq!(group.statistics()?, (1, 1, 0, 0), "the runtime's modules are gone");
+    Ok(())
+}
+
+#[test]
 fn malformed_commands_are_refused() -> Tested {
     let mut group = Group::default();
     let no_authentication = DeviceIdentity { authentication: None, ..device("d1") };
