@@ -109,7 +109,7 @@ fn new_keys_replace_what_they_name_and_are_told_to_connections() -> Tested {
     assert!(stored.etag > before);
     assert_eq!(stored.authentication.and_then(|it| it.kind), Some(authentication::Kind::Sas(keys)));
     let device_id = "d1".parse().unwrap_or_else(|_| unreachable!());
-    assert_eq!(group.effects, [Effect::IdentityChanged(model::Principal::device(device_id))]);
+    assert_eq!(group.effects, [Effect::IdentityChanged(::model::Principal::device(device_id))]);
     Ok(())
 }
 
