@@ -39,8 +39,13 @@ impl Default for Config {
 pub struct Limits {
     /// Connections of all protocols at the same time; more are closed as they come.
     pub connections_max: usize,
-    /// TLS handshakes and CONNECTs under way at the same time; more wait in the listener's backlog.
+    /// Connections that have not yet finished TLS (HTTPS) or sent a CONNECT (MQTT), at the same time. When there are more,
+    /// the oldest makes room if its grace is over; else newcomers wait.
     pub handshakes_max: usize,
+    /// Of them those from one IPv4 address, or from one IPv6 network of 64 bits.
+    pub handshakes_per_address_max: usize,
+    /// How long a connection may take for it before it has to make room for others, milliseconds.
+    pub handshake_grace_milliseconds: u64,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_timeout_seconds: u64,
     /// From the accepted connection to a complete CONNECT (mqtt §2.3).
@@ -68,7 +73,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
-            handshakes_max: 512,
+            handshakes_max: 4096,
+            handshakes_per_address_max: 1024,
+            handshake_grace_milliseconds: 1000,
             handshake_timeout_seconds: 15,
             connect_timeout_seconds: 30,
             silence_max_seconds: 1767,
@@ -84,6 +91,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    pub(crate) fn admission(&self) -> crate::admission::Bounds {
+        crate::admission::Bounds {
+            total_max: self.handshakes_max,
+            source_max: self.handshakes_per_address_max,
+            grace: Duration::from_millis(self.handshake_grace_milliseconds),
+        }
+    }
+
     /// The bounds of one MQTT connection.
     pub(crate) fn mqtt(&self) -> mqtt::Limits {
         mqtt::Limits {

@@ -15,7 +15,8 @@ use rustls::pki_types::CertificateDer;
 use shard_client::{SettingsWatch, ShardClient};
 
 use crate::{
-    Config, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics, quota::Quota,
+    Config, admission::Admission, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics,
+    quota::Quota,
 };
 
 /// Shared by all connections of a gateway.
@@ -32,6 +33,8 @@ pub struct Front {
     pub event_partitions: u32,
     pub metrics: GatewayMetrics,
     pub connections: Arc<Connections>,
+    /// Those of them that have not said yet who they are.
+    pub(crate) admission: Arc<Admission>,
     /// Bytes of messages that are read but not yet durable.
     pub unacknowledged_bytes: AtomicUsize,
     /// What of the configuration the hub's settings may change.

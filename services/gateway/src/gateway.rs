@@ -7,10 +7,11 @@ use eventlog::{EventLog, Topic};
 use runtime::Metrics;
 use rustls::server::ResolvesServerCert;
 use shard_client::ShardClient;
-use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     Config, Front, GatewayMetrics, TicketSecret,
+    admission::Admission,
     connections::Connections,
     effective_limits::EffectiveLimits,
     https, listener, mqtt,
@@ -62,16 +63,15 @@ impl Gateway {
         let tls =
             |protocols| server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols);
         let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
-        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes_max));
         let front = Arc::new(front(config, dependencies)?);
         let mqtt_head = mqtt::Head::new(front.clone(), mqtt_tls);
         let mqtt = {
             let (front, head) = (front.clone(), mqtt_head.clone());
-            listener::accept(mqtt_listener, front, handshakes.clone(), move |accepted| head.clone().serve(accepted))
+            listener::accept(mqtt_listener, front, move |accepted| head.clone().serve(accepted))
         };
         let https = {
             let (front, head) = (front.clone(), https::Head::new(front.clone(), https_tls, mqtt_head));
-            listener::accept(https_listener, front, handshakes, move |accepted| head.clone().serve(accepted))
+            listener::accept(https_listener, front, move |accepted| head.clone().serve(accepted))
         };
         let listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
         let settings = tokio::spawn(front.clone().follow_settings());
@@ -145,6 +145,7 @@ fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError
         event_partitions,
         metrics: GatewayMetrics::new(dependencies.metrics.registry())?,
         connections: Connections::new(config.limits.connections_max),
+        admission: Admission::new(config.limits.admission()),
         unacknowledged_bytes: 0.into(),
         limits: EffectiveLimits::new(&config.limits),
         chains: Arc::default(),

@@ -9,6 +9,7 @@
 //! It holds nothing that a restart may lose except live connections. Heads translate a protocol; what the hub does is
 //! behind [`Front`], the same for all of them. It knows nothing of Raft, RocksDB or files.
 
+mod admission;
 pub mod config;
 mod connections;
 mod effective_limits;

@@ -4,23 +4,21 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
+    admission::{Refused, Unproved},
     connections::{Connections, Place},
     front::Front,
 };
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 4096;
-/// After an error such as "too many open files".
+/// After an error such as "too many open files", and while all places are taken.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A listening socket; its address may be taken again at once after a restart. `::` takes IPv4 too.
@@ -37,29 +35,48 @@ pub(crate) fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until the gateway drains. `serve` gets the connection, its place, and a permit that bounds how many
-/// connections prove themselves at the same time: it is dropped once they have.
-pub(crate) async fn accept<S, F>(listener: TcpListener, front: Arc<Front>, handshakes: Arc<Semaphore>, serve: S)
+/// Accepts until the gateway drains. `serve` gets the connection, its place among all, and its place among those that
+/// have not proved themselves.
+pub(crate) async fn accept<S, F>(listener: TcpListener, front: Arc<Front>, serve: S)
 where
     S: Fn(Accepted) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    let refusals = &front.metrics.refused_connections;
     loop {
-        let Ok(handshake) = handshakes.clone().acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                // Most often there are too many open files; who says nothing gives one back.
+                front.admission.evict_oldest();
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
+        let Some(unproved) = admit(&front, peer.ip()).await else {
+            refusals.with_label_values(&["address"]).inc();
+            tracing::debug!(%peer, "too many unfinished handshakes of one address: a connection is turned away");
+            continue;
+        };
         let Some(place) = Connections::enter(&front.connections) else {
-            tracing::warn!(%peer, max = front.config.limits.connections_max, "too many connections: one is turned away");
+            refusals.with_label_values(&["connections"]).inc();
+            tracing::warn!(%peer, "too many connections: one is turned away");
             continue;
         };
         let _ = stream.set_nodelay(true); // a socket without it is slower, not broken
-        tokio::spawn(serve(Accepted { stream, peer, place, handshake }));
+        tokio::spawn(serve(Accepted { stream, peer, place, unproved }));
+    }
+}
+
+/// Waits for a place; `None` when the address has its share.
+async fn admit(front: &Front, peer: IpAddr) -> Option<Unproved> {
+    loop {
+        match front.admission.enter(peer, Instant::now()) {
+            Ok(unproved) => return Some(unproved),
+            Err(Refused::Source) => return None,
+            Err(Refused::Busy) => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 
@@ -68,5 +85,5 @@ pub(crate) struct Accepted {
     pub stream: TcpStream,
     pub peer: SocketAddr,
     pub place: Place,
-    pub handshake: tokio::sync::OwnedSemaphorePermit,
+    pub unproved: Unproved,
 }

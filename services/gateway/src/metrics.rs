@@ -12,6 +12,8 @@ pub struct GatewayMetrics {
     pub https_connections: IntGauge,
     pub handshakes: IntCounter,
     pub handshake_failures: IntCounter,
+    /// Connections turned away or ended before they said who they are, by reason.
+    pub refused_connections: IntCounterVec,
     pub messages: IntCounter,
     pub message_bytes: IntCounter,
     /// Seconds from the read of a message to its acknowledgement.
@@ -44,6 +46,7 @@ impl GatewayMetrics {
             https_connections: gauge("ironhub_https_connections", "Live HTTPS connections.")?,
             handshakes: counter("ironhub_tls_handshakes_total", "Completed TLS handshakes.")?,
             handshake_failures: counter("ironhub_tls_handshake_failures_total", "TLS handshakes that failed.")?,
+            refused_connections: by("ironhub_refused_connections_total", "Connections turned away early.", "reason")?,
             messages: counter("ironhub_telemetry_messages_total", "Durable device-to-cloud messages.")?,
             message_bytes: counter("ironhub_telemetry_bytes_total", "Their bytes as they lie in the event log.")?,
             acknowledge_seconds: register(registry, Histogram::with_opts(latency)?)?,

@@ -13,6 +13,7 @@ mod command;
 mod configuration;
 mod files;
 mod first_start;
+mod open_files;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
 fn run_all(arguments: AllArguments, environment: &Environment) -> anyhow::Result<()> {
     let config = Config::load(arguments, environment)?;
     runtime::start_logging(config.log.format, &config.log.filter)?;
+    open_files::raise_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(all::run(config))
 }
 

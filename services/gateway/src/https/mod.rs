@@ -31,7 +31,13 @@ mod websocket;
 
 pub use path::segments;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use auth::ClientCertificate;
 use http::StatusCode;
@@ -107,14 +113,17 @@ impl Head {
 
     /// Serves one connection to its end.
     pub async fn serve(self, accepted: Accepted) {
-        let Accepted { stream, peer, place, handshake } = accepted;
+        let Accepted { stream, peer, place, unproved } = accepted;
         let within = Duration::from_secs(self.front.config.limits.handshake_timeout_seconds);
-        let stream = match timeout(within, self.tls.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            _ => return self.front.metrics.handshake_failures.inc(),
+        let accepted = tokio::select! {
+            accepted = timeout(within, self.tls.accept(stream)) => accepted,
+            () = unproved.evicted() => {
+                return self.front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
+            }
         };
+        let Ok(Ok(stream)) = accepted else { return self.front.metrics.handshake_failures.inc() };
         self.front.metrics.handshakes.inc();
-        drop(handshake);
+        drop(unproved); // a keep-alive connection may be idle
         let certificate = self.front.client_certificate(stream.get_ref().1.peer_certificates()).map(Arc::new);
         let context = Context { front: self.front.clone(), certificate: certificate.clone(), peer };
         self.front.metrics.https_connections.inc();
@@ -140,8 +149,11 @@ async fn serve_requests(
     let (stream, spellings) = Followed::new(stream, limits.header_bytes_max);
     let upgrade = Arc::new(Mutex::new(None));
     let upgraded = upgrade.clone();
+    let is_served = Arc::new(AtomicBool::new(false));
+    let served = is_served.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (context, upgrade) = (context.clone(), upgrade.clone());
+        served.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(spellings.next());
         let on_upgrade = hyper::upgrade::on(&mut request);
         async move {
@@ -160,8 +172,16 @@ async fn serve_requests(
         builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
         builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        // hyper waits for the first bytes of HTTP/2 without end.
+        let silent = async {
+            tokio::time::sleep(Duration::from_secs(limits.header_timeout_seconds)).await;
+            if is_served.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             _ = connection.as_mut() => return None,
+            () = silent => return None,
             () = draining => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;

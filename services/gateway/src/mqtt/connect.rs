@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{Head, close::Close, connection::Connection, transport::Transport, username::Username, will::Will};
 use crate::{
     Front,
+    admission::Unproved,
     connections::Place,
     listener::Accepted,
     telemetry::Stamp,
@@ -33,6 +34,7 @@ pub(super) struct Arrived {
     pub certificate: Option<Arc<ClientCertificate>>,
     pub peer: SocketAddr,
     pub place: Place,
+    pub unproved: Unproved,
     /// The time for CONNECT runs from here.
     pub since: Instant,
     /// Read already.
@@ -41,7 +43,7 @@ pub(super) struct Arrived {
 
 /// TLS, then [`introduce`]. `None`: refused or gone; said and logged already.
 pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connection> {
-    let Accepted { stream, peer, place, handshake: _handshake } = accepted;
+    let Accepted { stream, peer, place, unproved } = accepted;
     let limits = &head.front.config.limits;
     let since = Instant::now();
     let socket = TlsSocket::new(stream, head.tls.clone())
@@ -49,7 +51,11 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
     let mut socket = socket.ok()?;
     let mut plain = Vec::new();
     let within = Duration::from_secs(limits.handshake_timeout_seconds);
-    match timeout(within, socket.handshake(&mut plain)).await {
+    let handshake = tokio::select! {
+        handshake = timeout(within, socket.handshake(&mut plain)) => handshake,
+        () = unproved.evicted() => return evicted(&head.front),
+    };
+    match handshake {
         Ok(Ok(())) => head.front.metrics.handshakes.inc(),
         failed => {
             head.front.metrics.handshake_failures.inc();
@@ -60,17 +66,25 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
         }
     }
     let certificate = head.front.client_certificate(socket.client_certificates()).map(Arc::new);
-    introduce(head, Arrived { socket: Transport::Tls(socket), certificate, peer, place, since, plain }).await
+    introduce(head, Arrived { socket: Transport::Tls(socket), certificate, peer, place, unproved, since, plain }).await
+}
+
+/// Others needed the place.
+fn evicted(front: &Front) -> Option<Connection> {
+    front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
+    None
 }
 
 /// CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
 pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection> {
-    let Arrived { mut socket, certificate, peer, place, since, mut plain } = arrived;
+    let Arrived { mut socket, certificate, peer, place, unproved, since, mut plain } = arrived;
     let mut protocol = ServerConnection::new(&head.limits, since);
     let connect = tokio::select! {
         connect = read_connect(&head, &mut socket, &mut protocol, &mut plain) => connect,
         () = place.draining() => return None,
+        () = unproved.evicted() => return evicted(&head.front),
     };
+    drop(unproved);
     let connect = match connect {
         Ok(connect) => connect,
         Err(close) => {

@@ -38,6 +38,8 @@ const ROOM_RETRY: Duration = Duration::from_millis(20);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Expiries further away than this are never.
 const EXPIRY_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Answers that are written before more is read.
+const OUT_BYTES_MAX: usize = 64 * 1024;
 /// The thread's buffer is given back when one device made it larger than this.
 const BUFFER_BYTES_KEPT: usize = 128 * 1024;
 
@@ -201,6 +203,10 @@ impl Connection {
                 continue;
             }
             if draining || self.is_blocked() || self.socket.has_unsent() {
+                return Ok(());
+            }
+            if buffers.out.len() >= OUT_BYTES_MAX {
+                context.waker().wake_by_ref(); // goes on once this is written
                 return Ok(());
             }
             match self.read(context, buffers)? {

@@ -65,10 +65,14 @@ impl Head {
         let metrics = self.front.metrics.clone();
         metrics.mqtt_connections.inc();
         metrics.mqtt_websocket_connections.inc();
-        let socket = Transport::WebSocket(Box::new(socket));
-        let arrived = Arrived { socket, certificate, peer, place, since: Instant::now(), plain: Vec::new() };
-        if let Some(connection) = Box::pin(connect::introduce(self, arrived)).await {
-            connection.run().await;
+        // It has proved to speak HTTPS; who it is it has yet to say.
+        if let Ok(unproved) = self.front.admission.enter(peer.ip(), Instant::now()) {
+            let socket = Transport::WebSocket(Box::new(socket));
+            let (since, plain) = (Instant::now(), Vec::new());
+            let arrived = Arrived { socket, certificate, peer, place, unproved, since, plain };
+            if let Some(connection) = Box::pin(connect::introduce(self, arrived)).await {
+                connection.run().await;
+            }
         }
         metrics.mqtt_websocket_connections.dec();
         metrics.mqtt_connections.dec();
