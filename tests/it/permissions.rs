@@ -20,6 +20,8 @@ const CREDENTIALS: [&str; 9] = [
 const MATRIX: &[(&str, &str, &str)] = &[
     //                                                     owner service device read write own module other nobody
     ("GET", "/devices", "x - - x x - - - -"),
+    ("POST", "/devices", "x - - - x - - - -"),
+    ("POST", "/devices/keys/regenerate", "x - - - x - - - -"),
     ("GET", "/devices/{device}", "x - - x x - - - -"),
     ("PUT", "/devices/{new}", "x - - - x - - - -"),
     ("PUT+", "/devices/{device}", "x - - - x - - - -"),
