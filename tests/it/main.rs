@@ -9,6 +9,7 @@ mod connect;
 mod disk_full;
 mod drain;
 mod durability;
+mod explain;
 mod hostile;
 mod keep_alive;
 mod live_credentials;

@@ -35,6 +35,8 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/devices/{device}/messages/events", "x - x - - x - - -"),
     ("POST", "/devices/{device}/modules/m/messages/events", "x - x - - - x - -"),
     ("GET", "/ironhub/v1/events?since=latest", "x x - - - - - - -"),
+    ("GET", "/ironhub/v1/explain/{device}", "x x - x x - - - -"),
+    ("GET", "/ironhub/v1/explain/{device}/modules/m", "x x - x x - - - -"),
     ("GET", "/ironhub/v1/policies", "x - - - - - - - -"),
     ("GET", "/ironhub/v1/policies/service", "x - - - - - - - -"),
     ("PUT", "/ironhub/v1/policies/{missing}", "x - - - - - - - -"),

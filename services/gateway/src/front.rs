@@ -15,8 +15,8 @@ use rustls::pki_types::CertificateDer;
 use shard_client::{SettingsWatch, ShardClient};
 
 use crate::{
-    Config, admission::Admission, connections::Connections, effective_limits::EffectiveLimits, metrics::GatewayMetrics,
-    quota::Quota,
+    Config, admission::Admission, connections::Connections, effective_limits::EffectiveLimits, history::History,
+    metrics::GatewayMetrics, quota::Quota,
 };
 
 /// Shared by all connections of a gateway.
@@ -35,6 +35,8 @@ pub struct Front {
     pub connections: Arc<Connections>,
     /// Those of them that have not said yet who they are.
     pub(crate) admission: Arc<Admission>,
+    /// What happened to identities lately.
+    pub(crate) history: History,
     /// Bytes of messages that are read but not yet durable.
     pub unacknowledged_bytes: AtomicUsize,
     /// What of the configuration the hub's settings may change.
@@ -78,8 +80,7 @@ impl Front {
 
     /// The wall clock.
     pub fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_unix_microseconds(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        now()
     }
 
     /// Whether there is room for more bytes that wait to become durable.
@@ -93,6 +94,11 @@ impl Front {
         claim.grow(bytes);
         claim
     }
+}
+
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_microseconds(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Bytes that count as read but not durable.

@@ -15,6 +15,7 @@ mod connections;
 mod effective_limits;
 mod front;
 mod gateway;
+mod history;
 pub mod https;
 mod listener;
 mod metrics;

@@ -63,6 +63,14 @@ or use --https-port 8443 and clients that accept a port.")]
         command: ModuleCommand,
     },
 
+    /// Say why a device was last refused or disconnected, when, from where, and what to do
+    Explain {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(flatten)]
+        arguments: ExplainArguments,
+    },
+
     /// Count the devices of a running hub
     Statistics {
         #[command(flatten)]
@@ -140,6 +148,16 @@ Keys:
         #[command(subcommand)]
         command: EventsCommand,
     },
+}
+
+/// Which identity to explain.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The device, as the client names itself; it need not exist
+    pub id: DeviceId,
+    /// One of its modules
+    #[arg(long, value_name = "ID")]
+    pub module: Option<model::ModuleId>,
 }
 
 /// Flags that stand for settings; each wins over the environment and the configuration file.

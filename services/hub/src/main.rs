@@ -49,6 +49,9 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         }
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
         Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),
+        Command::Explain { target, arguments } => {
+            client()?.block_on(command::explain::run(target, arguments, environment))
+        }
         Command::Statistics { target } => client()?.block_on(command::statistics::run(target, environment)),
         Command::Policy { target, command } => client()?.block_on(command::policy::run(target, command, environment)),
         Command::Certificate { target, command } => {

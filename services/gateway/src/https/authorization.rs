@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use model::{Credentials, DeviceId, Principal};
 
 use super::{Context, error::ApiError};
+use crate::history::Incident;
 
 /// Checks a service operation on a resource, given as path segments.
 pub(super) fn authorize(
@@ -57,7 +58,12 @@ pub(super) async fn authenticate(
     match auth::authenticate(principal, credentials.as_ref(), presented, &settings, hosts, now) {
         Ok(authenticated) => Ok((credentials.ok_or_else(ApiError::no_credential)?, authenticated)),
         Err(Refusal::UnknownIdentity) if may_know(context, headers, principal) => Err(unknown(principal)),
-        Err(refusal) => Err(refuse(context, &refusal)),
+        Err(refusal) => {
+            let (cause, reason) = (refusal.name(), refusal.to_string());
+            let incident = Incident { time: front.now(), peer: context.peer, protocol: "HTTPS", cause, reason };
+            front.history.refused(&principal.to_string(), incident);
+            Err(refuse(context, &refusal))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod bulk;
 mod devices;
 mod error;
 mod events;
+mod explain;
 mod header_case;
 mod identity_json;
 mod if_match;

@@ -12,7 +12,7 @@ use super::{
     body::Body,
     bulk, devices,
     error::{ApiError, tracking_id},
-    events, header_case, modules,
+    events, explain, header_case, modules,
     path::segments,
     query::Query,
     regenerate_keys, settings, statistics, telemetry, websocket,
@@ -67,6 +67,10 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     let id = |position: usize| segments.get(position).map(String::as_str).unwrap_or_default();
     if literal == ["ironhub", "v1", "events"] {
         return only(method, Method::GET)?.then(events::read(call)).await;
+    }
+    if let ["ironhub", "v1", "explain", _] | ["ironhub", "v1", "explain", _, "modules", _] = literal.as_slice() {
+        let path: Vec<&str> = segments.iter().skip(3).map(String::as_str).collect();
+        return only(method, Method::GET)?.then(explain::explain(call, &path)).await;
     }
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::{
     Front,
     admission::Unproved,
     connections::Place,
+    history::Incident,
     listener::Accepted,
     telemetry::Stamp,
     tls::{ReadOutcome, TlsSocket},
@@ -213,6 +214,8 @@ impl Refused {
         front.metrics.refusals.with_label_values(&[self.cause()]).inc();
         let client_id: String = connect.client_id.chars().take(257).collect();
         tracing::warn!(client_id, %peer, cause = self.cause(), reason = %self, "a device was refused");
+        let (time, cause, reason) = (front.now(), self.cause(), self.to_string());
+        front.history.refused(&client_id, Incident { time, peer, protocol: "MQTT", cause, reason });
     }
 }
 

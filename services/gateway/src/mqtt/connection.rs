@@ -28,7 +28,7 @@ use super::{
     transport::Transport,
     will::Will,
 };
-use crate::{Front, connections::Place, telemetry::Stamp, tls::ReadOutcome};
+use crate::{Front, connections::Place, history::Incident, telemetry::Stamp, tls::ReadOutcome};
 
 /// Activity of a device is reported at most so often.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
@@ -433,6 +433,9 @@ impl Connection {
         let seconds = self.connected_at.elapsed().as_secs();
         let (peer, connection) = (self.peer, self.place.number());
         tracing::info!(%principal, %peer, connection, reason, code, seconds, detail = %close, "disconnected");
+        let incident =
+            Incident { time: self.front.now(), peer, protocol: "MQTT", cause: reason, reason: close.to_string() };
+        self.front.history.disconnected(&principal.to_string(), incident);
         if close.fires_will()
             && let Some(will) = self.will.take()
         {

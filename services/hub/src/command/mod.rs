@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod consumer_group;
 pub mod device;
 pub mod events;
+pub mod explain;
 mod identity;
 mod import;
 pub mod module;

@@ -18,10 +18,11 @@ pub enum Operation {
     ReadEvents,
     SendTelemetry,
     ManageSettings,
+    ExplainIdentity,
 }
 
 /// Operation and the rights of which any one suffices, unless it needs them all.
-const TABLE: [(Operation, &[Right]); 13] = [
+const TABLE: [(Operation, &[Right]); 14] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -34,6 +35,7 @@ const TABLE: [(Operation, &[Right]); 13] = [
     (Operation::ReadServiceStatistics, &[Right::ServiceConnect, Right::RegistryRead]),
     (Operation::ReadEvents, &[Right::ServiceConnect]),
     (Operation::SendTelemetry, &[Right::DeviceConnect]),
+    (Operation::ExplainIdentity, &[Right::RegistryRead, Right::ServiceConnect]),
     (
         Operation::ManageSettings,
         &[Right::RegistryRead, Right::RegistryWrite, Right::ServiceConnect, Right::DeviceConnect],

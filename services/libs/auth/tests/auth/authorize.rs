@@ -20,6 +20,7 @@ const MATRIX: &str = "
     ReadServiceStatistics   yes          yes      no      yes           yes
     ReadEvents              yes          yes      no      no            no
     SendTelemetry           yes          no       yes     no            no
+    ExplainIdentity         yes          yes      no      yes           yes
     ManageSettings          yes          no       no      no            no
 ";
 
