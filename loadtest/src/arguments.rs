@@ -96,6 +96,9 @@ pub struct TelemetryArguments {
     /// How long to run before measuring, per round
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     pub warm_up_seconds: u64,
+    /// TCP connections beside them that say nothing, opened anew when the server closes them: what do they cost the others?
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub silent_connections: u32,
     /// What the devices speak
     #[arg(long, value_enum, default_value_t = Protocol::Mqtt)]
     pub protocol: Protocol,

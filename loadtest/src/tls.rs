@@ -74,16 +74,21 @@ impl Connector {
 
     /// The connection number `index`: TCP and the whole handshake.
     pub async fn connect(&self, index: u32) -> anyhow::Result<TlsStream> {
-        let stream = match self.source_address(index) {
+        let stream = self.connect_tcp(index).await?;
+        stream.set_nodelay(true)?;
+        Ok(self.tls.connect(self.name.clone(), stream).await?)
+    }
+
+    /// The same without a word.
+    pub async fn connect_tcp(&self, index: u32) -> anyhow::Result<TcpStream> {
+        Ok(match self.source_address(index) {
             Some(source) => {
                 let socket = TcpSocket::new_v4()?;
                 socket.bind((source, 0).into())?;
                 socket.connect(self.server).await?
             }
             None => TcpStream::connect(self.server).await?,
-        };
-        stream.set_nodelay(true)?;
-        Ok(self.tls.connect(self.name.clone(), stream).await?)
+        })
     }
 
     fn source_address(&self, index: u32) -> Option<IpAddr> {

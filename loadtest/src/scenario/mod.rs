@@ -9,4 +9,5 @@ mod https_publisher;
 mod mqtt_connection;
 mod mqtt_publisher;
 mod pacer;
+mod silent;
 mod subscriber;

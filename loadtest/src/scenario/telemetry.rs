@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, future::Future, rc::Rc};
 use anyhow::Context;
 use futures::future::try_join_all;
 
-use super::{https_publisher, mqtt_connection, mqtt_publisher, pacer, pacer::Turns, subscriber};
+use super::{https_publisher, mqtt_connection, mqtt_publisher, pacer, pacer::Turns, silent, subscriber};
 use crate::{
     arguments::{Comparison, Protocol, TelemetryArguments},
     devices::{self, Devices},
@@ -58,6 +58,7 @@ async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devi
     match options.protocol {
         Protocol::Mqtt => {
             let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+            silent::start(&connector, options.silent_connections, &round.counters);
             round.start_mqtt(options, &connector, |index| (devices.id(index), devices.connect(index))).await?;
         }
         Protocol::Https => round.start_https(options, target, devices).await?,
@@ -207,8 +208,12 @@ fn title(options: &TelemetryArguments) -> String {
     };
     let pace = options.rate.map_or_else(|| "unpaced".to_owned(), |rate| format!("{rate} messages/s"));
     let rounds = options.compare.map(|_| format!(", medians of {} rounds", options.rounds)).unwrap_or_default();
+    let silent = match options.silent_connections {
+        0 => String::new(),
+        count => format!(", beside {count} silent ones"),
+    };
     format!(
-        "telemetry: {protocol}, {connections} connections, {payload_bytes} bytes, {in_flight} in flight, {pace}, \
+        "telemetry: {protocol}, {connections} connections{silent}, {payload_bytes} bytes, {in_flight} in flight, {pace}, \
          {duration_seconds} s{rounds}"
     )
 }
