@@ -73,7 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
-            handshakes_max: 4096,
+            handshakes_max: 16_384,
             handshakes_per_address_max: 1024,
             handshake_grace_milliseconds: 1000,
             handshake_timeout_seconds: 15,

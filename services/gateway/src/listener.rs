@@ -8,7 +8,10 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use crate::{
     admission::{Refused, Unproved},
@@ -39,7 +42,7 @@ pub(crate) fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
 /// have not proved themselves.
 pub(crate) async fn accept<S, F>(listener: TcpListener, front: Arc<Front>, serve: S)
 where
-    S: Fn(Accepted) -> F,
+    S: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let refusals = &front.metrics.refused_connections;
@@ -65,7 +68,13 @@ where
             continue;
         };
         let _ = stream.set_nodelay(true); // a socket without it is slower, not broken
-        tokio::spawn(serve(Accepted { stream, peer, place, unproved }));
+        let accepted = Accepted { stream, peer, place, unproved };
+        let (front, serve) = (front.clone(), serve.clone());
+        tokio::spawn(async move {
+            if accepted.speaks(&front).await {
+                Box::pin(serve(accepted)).await;
+            }
+        });
     }
 }
 
@@ -86,4 +95,19 @@ pub(crate) struct Accepted {
     pub peer: SocketAddr,
     pub place: Place,
     pub unproved: Unproved,
+}
+
+impl Accepted {
+    /// Waits for the first byte: before it nothing is made for the peer, so silent ones are cheap to hold.
+    async fn speaks(&self, front: &Front) -> bool {
+        let within = Duration::from_secs(front.config.limits.handshake_timeout_seconds);
+        tokio::select! {
+            readable = timeout(within, self.stream.readable()) => matches!(readable, Ok(Ok(()))),
+            () = self.place.draining() => false,
+            () = self.unproved.evicted() => {
+                front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
+                false
+            }
+        }
+    }
 }
