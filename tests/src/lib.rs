@@ -18,16 +18,18 @@ mod hub;
 mod mqtt_client;
 mod patience;
 mod pki;
+mod start;
 mod tls;
 mod websocket;
 
 pub use cluster::{Cluster, ClusterNode};
 pub use device::{Device, token, token_that_expires};
 pub use https::{Https, Response};
-pub use hub::{Hub, HubOptions, binary};
+pub use hub::{Hub, HubOptions};
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
 pub use pki::{Authority, certificate_params, self_signed};
+pub use start::binary;
 pub use tls::{Presented, client_config, connect_as, connect_with};
 pub use websocket::{Frame, WEBSOCKET_PATH, WebSocket, frame, handshake_headers};
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
 /// Where connections come from: an IPv4 address, or an IPv6 network of one customer.
@@ -51,6 +52,8 @@ pub enum Refused {
 pub struct Admission {
     bounds: Bounds,
     table: Mutex<Table>,
+    /// Those that had to make room.
+    evicted: IntCounter,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +80,9 @@ pub struct Unproved {
 }
 
 impl Admission {
-    /// An empty table.
-    pub fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, table: Mutex::default() })
+    /// An empty table; the counter gets those that have to make room.
+    pub fn new(bounds: Bounds, evicted: IntCounter) -> Arc<Self> {
+        Arc::new(Self { bounds, table: Mutex::default(), evicted })
     }
 
     /// A place for a connection from there; another one may have to make room for it.
@@ -108,7 +111,7 @@ impl Admission {
         let mut table = self.table.lock();
         let oldest = table.entries.keys().next().copied();
         if let Some(entry) = oldest.and_then(|number| table.remove(number)) {
-            entry.evicted.cancel();
+            self.end(&entry);
         }
     }
 
@@ -117,8 +120,13 @@ impl Admission {
         let number = number?;
         let since = table.entries.get(&number)?.since;
         (now.saturating_duration_since(since) >= self.bounds.grace).then_some(())?;
-        table.remove(number)?.evicted.cancel();
+        self.end(&table.remove(number)?);
         Some(())
+    }
+
+    fn end(&self, entry: &Entry) {
+        entry.evicted.cancel();
+        self.evicted.inc();
     }
 }
 
@@ -150,7 +158,8 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(1);
 
     fn admission(total_max: usize, source_max: usize) -> Arc<Admission> {
-        Admission::new(Bounds { total_max, source_max, grace: GRACE })
+        let evicted = IntCounter::new("evicted", "evicted").unwrap_or_else(|_| unreachable!());
+        Admission::new(Bounds { total_max, source_max, grace: GRACE }, evicted)
     }
 
     fn peer(last: u8) -> IpAddr {

@@ -136,6 +136,8 @@ fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError
     if event_partitions == 0 {
         return Err(StartError::NoTopic(dependencies.events.as_str().to_owned()));
     }
+    let metrics = GatewayMetrics::new(dependencies.metrics.registry())?;
+    let evicted = metrics.refused_connections.with_label_values(&["evicted"]);
     Ok(Front {
         host_names: HostNames::new(&config.host_names),
         settings: dependencies.shard_client.settings(),
@@ -144,9 +146,9 @@ fn front(config: Config, dependencies: Dependencies) -> Result<Front, StartError
         event_log: dependencies.event_log,
         events: dependencies.events,
         event_partitions,
-        metrics: GatewayMetrics::new(dependencies.metrics.registry())?,
+        metrics,
         connections: Connections::new(config.limits.connections_max),
-        admission: Admission::new(config.limits.admission()),
+        admission: Admission::new(config.limits.admission(), evicted),
         history: History::new(crate::front::now(), IDENTITIES_MAX),
         unacknowledged_bytes: 0.into(),
         limits: EffectiveLimits::new(&config.limits),

@@ -23,6 +23,7 @@ pub mod mqtt;
 mod quota;
 pub mod telemetry;
 pub mod tls;
+mod unsent;
 pub mod websocket;
 
 pub use config::Config;

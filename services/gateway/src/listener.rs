@@ -10,7 +10,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::timeout_at,
 };
 
 use crate::{
@@ -45,7 +45,6 @@ where
     S: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let refusals = &front.metrics.refused_connections;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -57,18 +56,15 @@ where
                 continue;
             }
         };
-        let Some(unproved) = admit(&front, peer.ip()).await else {
-            refusals.with_label_values(&["address"]).inc();
-            tracing::debug!(%peer, "too many unfinished handshakes of one address: a connection is turned away");
-            continue;
-        };
+        let since = Instant::now();
+        let Some(unproved) = admit(&front, peer.ip()).await else { continue };
         let Some(place) = Connections::enter(&front.connections) else {
-            refusals.with_label_values(&["connections"]).inc();
+            front.metrics.refused_connections.with_label_values(&["connections"]).inc();
             tracing::warn!(%peer, "too many connections: one is turned away");
             continue;
         };
         let _ = stream.set_nodelay(true); // a socket without it is slower, not broken
-        let accepted = Accepted { stream, peer, place, unproved };
+        let accepted = Accepted { stream, peer, place, unproved, since };
         let (front, serve) = (front.clone(), serve.clone());
         tokio::spawn(async move {
             if accepted.speaks(&front).await {
@@ -78,12 +74,16 @@ where
     }
 }
 
-/// Waits for a place; `None` when the address has its share.
-async fn admit(front: &Front, peer: IpAddr) -> Option<Unproved> {
+/// Waits for a place among those that have not said who they are; `None` when the address has its share.
+pub(crate) async fn admit(front: &Front, peer: IpAddr) -> Option<Unproved> {
     loop {
         match front.admission.enter(peer, Instant::now()) {
             Ok(unproved) => return Some(unproved),
-            Err(Refused::Source) => return None,
+            Err(Refused::Source) => {
+                front.metrics.refused_connections.with_label_values(&["address"]).inc();
+                tracing::debug!(%peer, "too many unfinished handshakes of one address: a connection is turned away");
+                return None;
+            }
             Err(Refused::Busy) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -95,19 +95,24 @@ pub(crate) struct Accepted {
     pub peer: SocketAddr,
     pub place: Place,
     pub unproved: Unproved,
+    /// All its time to prove itself runs from here.
+    pub since: Instant,
 }
 
 impl Accepted {
+    /// When TLS has to be finished.
+    pub fn handshake_deadline(&self, front: &Front) -> tokio::time::Instant {
+        (self.since + Duration::from_secs(front.config.limits.handshake_timeout_seconds)).into()
+    }
+
     /// Waits for the first byte: before it nothing is made for the peer, so silent ones are cheap to hold.
     async fn speaks(&self, front: &Front) -> bool {
-        let within = Duration::from_secs(front.config.limits.handshake_timeout_seconds);
         tokio::select! {
-            readable = timeout(within, self.stream.readable()) => matches!(readable, Ok(Ok(()))),
-            () = self.place.draining() => false,
-            () = self.unproved.evicted() => {
-                front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
-                false
+            readable = timeout_at(self.handshake_deadline(front), self.stream.readable()) => {
+                matches!(readable, Ok(Ok(())))
             }
+            () = self.place.draining() => false,
+            () = self.unproved.evicted() => false,
         }
     }
 }

@@ -84,9 +84,11 @@ def test_deleting_closes_a_live_connection(registry, new_device, connect):
     wait_for(lambda: not client.connected)
 
 
-def test_the_newer_connection_wins(hub, new_device, connect):
+@pytest.mark.parametrize("websockets", [False, True])
+def test_the_newer_connection_wins(hub, new_device, connect, websockets):
+    """Who is newer does not depend on the door: the second one always comes over plain MQTT."""
     device = new_device()
-    first = connect(device, connection_retry=False)
+    first = connect(device, connection_retry=False, websockets=websockets)
     lost = threading.Event()
     first.on_connection_state_change = lambda: first.connected or lost.set()
     second = connect(device, connection_retry=False)
@@ -103,10 +105,11 @@ def test_connection_state_is_seen_by_the_registry(registry, new_device, connect)
     wait_for(lambda: registry.get_device(device.device_id).connection_state == "Disconnected")
 
 
-def test_tokens_are_renewed_before_they_expire(hub, new_device, connect):
+@pytest.mark.parametrize("websockets", [False, True])
+def test_tokens_are_renewed_before_they_expire(hub, new_device, connect, websockets):
     """The SDK renews 120 s before expiry, so a token of 125 s makes it reconnect after 5 s."""
     device = new_device()
-    client = connect(device, sastoken_ttl=125)
+    client = connect(device, sastoken_ttl=125, websockets=websockets)
     reconnected = threading.Event()
     client.on_connection_state_change = lambda: client.connected and reconnected.set()
     assert reconnected.wait(30)

@@ -18,7 +18,7 @@ use super::{
     error::ApiError,
     identity_json::{DeviceInput, ModuleInput},
     if_match, modules,
-    route::Call,
+    route::{Call, parse_id},
 };
 use crate::Front;
 
@@ -161,10 +161,6 @@ impl Entry {
         let etag = [&self.etag, &self.lower_case_etag].into_iter().flatten().find(|etag| !etag.is_empty());
         etag.map(|etag| if_match::parse(etag)).ok_or_else(ApiError::entry_etag_missing)
     }
-}
-
-fn parse_id<T: std::str::FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<T, ApiError> {
-    text.parse().map_err(|error| ApiError::argument(format!("Invalid {what} id '{text}': {error}")))
 }
 
 fn parse_entry<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, ApiError> {

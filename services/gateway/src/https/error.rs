@@ -1,9 +1,6 @@
 //! The one place that knows how errors look over HTTPS (rest §21).
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
 use auth::Refusal;
 use eventlog::{AppendError, ReadError};
@@ -13,7 +10,7 @@ use serde_json::json;
 use shard_client::{RegistryError, SettingsError, Unavailable};
 
 use super::body::{Body, with_json};
-use crate::websocket::BadHandshake;
+use crate::{front, websocket::BadHandshake};
 
 /// Number and name of an error; the status is the number's first three digits (rest §21.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,9 +252,7 @@ impl fmt::Display for ApiError {
 /// Names one failed request to its caller and in the log (rest §21.1):
 /// `{32 hexadecimal digits}-G:{gateway}-TimeStamp:MM/DD/YYYY HH:MM:SS`.
 pub(super) fn tracking_id() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let instant = model::Timestamp::from_unix_milliseconds(i64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
-    let text = instant.to_string();
+    let text = front::now().to_string();
     let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
     let time = format!("{}/{}/{} {}", part(5..7), part(8..10), part(0..4), part(11..19));
     format!("{}-G:0-TimeStamp:{time}", uuid::Uuid::new_v4().simple())

@@ -49,7 +49,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout_at};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::spelling::Followed;
@@ -114,13 +114,11 @@ impl Head {
 
     /// Serves one connection to its end.
     pub async fn serve(self, accepted: Accepted) {
-        let Accepted { stream, peer, place, unproved } = accepted;
-        let within = Duration::from_secs(self.front.config.limits.handshake_timeout_seconds);
+        let deadline = accepted.handshake_deadline(&self.front);
+        let Accepted { stream, peer, place, unproved, .. } = accepted;
         let accepted = tokio::select! {
-            accepted = timeout(within, self.tls.accept(stream)) => accepted,
-            () = unproved.evicted() => {
-                return self.front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
-            }
+            accepted = timeout_at(deadline, self.tls.accept(stream)) => accepted,
+            () = unproved.evicted() => return,
         };
         let Ok(Ok(stream)) = accepted else { return self.front.metrics.handshake_failures.inc() };
         self.front.metrics.handshakes.inc();

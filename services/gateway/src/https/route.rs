@@ -1,6 +1,6 @@
 //! Which operation a request is (rest §1.4, §1.12).
 
-use std::time::Duration;
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
@@ -138,9 +138,14 @@ impl Allowed {
 }
 
 fn device_id(text: &str) -> Result<DeviceId, ApiError> {
-    text.parse().map_err(|error| ApiError::argument(format!("Invalid device id '{text}': {error}")))
+    parse_id("device", text)
 }
 
 fn module_id(text: &str) -> Result<ModuleId, ApiError> {
-    text.parse().map_err(|error| ApiError::argument(format!("Invalid module id '{text}': {error}")))
+    parse_id("module", text)
+}
+
+/// An id from a path or body; what is wrong with it is said.
+pub(super) fn parse_id<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|error| ApiError::argument(format!("Invalid {what} id '{text}': {error}")))
 }

@@ -10,7 +10,7 @@ use auth::{ClientCertificate, Presented, Refusal};
 use model::{Credentials, Principal};
 use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
 use shard_client::{AttachError, Attachment, NewAttachment, SessionError, Unavailable};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::{Head, close::Close, connection::Connection, transport::Transport, username::Username, will::Will};
 use crate::{
@@ -44,17 +44,15 @@ pub(super) struct Arrived {
 
 /// TLS, then [`introduce`]. `None`: refused or gone; said and logged already.
 pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connection> {
-    let Accepted { stream, peer, place, unproved } = accepted;
-    let limits = &head.front.config.limits;
-    let since = Instant::now();
+    let deadline = accepted.handshake_deadline(&head.front);
+    let Accepted { stream, peer, place, unproved, since } = accepted;
     let socket = TlsSocket::new(stream, head.tls.clone())
         .inspect_err(|error| tracing::error!(%error, "cannot begin a TLS handshake"));
     let mut socket = socket.ok()?;
     let mut plain = Vec::new();
-    let within = Duration::from_secs(limits.handshake_timeout_seconds);
     let handshake = tokio::select! {
-        handshake = timeout(within, socket.handshake(&mut plain)) => handshake,
-        () = unproved.evicted() => return evicted(&head.front),
+        handshake = timeout_at(deadline, socket.handshake(&mut plain)) => handshake,
+        () = unproved.evicted() => return None,
     };
     match handshake {
         Ok(Ok(())) => head.front.metrics.handshakes.inc(),
@@ -70,12 +68,6 @@ pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connecti
     introduce(head, Arrived { socket: Transport::Tls(socket), certificate, peer, place, unproved, since, plain }).await
 }
 
-/// Others needed the place.
-fn evicted(front: &Front) -> Option<Connection> {
-    front.metrics.refused_connections.with_label_values(&["evicted"]).inc();
-    None
-}
-
 /// CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
 pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection> {
     let Arrived { mut socket, certificate, peer, place, unproved, since, mut plain } = arrived;
@@ -83,7 +75,7 @@ pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection
     let connect = tokio::select! {
         connect = read_connect(&head, &mut socket, &mut protocol, &mut plain) => connect,
         () = place.draining() => return None,
-        () = unproved.evicted() => return evicted(&head.front),
+        () = unproved.evicted() => return None,
     };
     drop(unproved);
     let connect = match connect {
@@ -133,7 +125,7 @@ async fn read_connect(
             None => {}
         }
         let read = std::future::poll_fn(|context| socket.poll_read(context, plain));
-        match tokio::time::timeout_at(protocol.deadline().into(), read).await {
+        match timeout_at(protocol.deadline().into(), read).await {
             Ok(Ok(ReadOutcome::Some)) => {}
             Ok(Ok(ReadOutcome::End)) => return Err(Close::PeerClosed),
             Ok(Err(error)) => return Err(error.into()),

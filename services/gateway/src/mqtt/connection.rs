@@ -15,7 +15,7 @@ use std::{
 use auth::{Fingerprint, recheck};
 use model::{Credentials, Principal, Timestamp};
 use mqtt::{Event, ServerConnection};
-use shard_client::{Mailbox, SessionEvent, SettingsWatch};
+use shard_client::{Mailbox, SessionEvent};
 use tokio::time::{Sleep, timeout};
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     close::Close,
     connect::Admitted,
     publish::Published,
+    settings_recheck::SettingsRecheck,
     subscribe::{Changing, Session},
     transport::Transport,
     will::Will,
@@ -81,29 +82,6 @@ pub(super) struct Connection {
     /// Bytes for the socket from before the first poll: CONNACK.
     greeting: Vec<u8>,
     connected_at: Instant,
-}
-
-/// Follows the hub's settings for one connection.
-struct SettingsRecheck {
-    settings: SettingsWatch,
-    changed: Pin<Box<dyn Future<Output = ()> + Send>>,
-    credentials: Credentials,
-}
-
-impl SettingsRecheck {
-    fn new(settings: SettingsWatch, credentials: Credentials) -> Self {
-        let changed = Self::next(&settings);
-        Self { settings, changed, credentials }
-    }
-
-    fn next(settings: &SettingsWatch) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let mut settings = settings.clone();
-        Box::pin(async move {
-            if settings.changed().await.is_err() {
-                std::future::pending::<()>().await; // the client is gone, and with it the gateway
-            }
-        })
-    }
 }
 
 impl Connection {
@@ -232,16 +210,12 @@ impl Connection {
                 SessionEvent::IdentityChanged(credentials) => self.identity_changed(credentials)?,
             }
         }
-        let Some(watch) = &mut self.settings else { return Ok(()) };
-        while watch.changed.as_mut().poll(context).is_ready() {
-            let settings = watch.settings.borrow_and_update().clone();
-            watch.changed = SettingsRecheck::next(&watch.settings);
-            if let Some(settings) = settings {
-                recheck(&self.fingerprint, &self.session.principal, Some(&watch.credentials), &settings)
-                    .map_err(Close::Refused)?;
+        match &mut self.settings {
+            Some(settings) => {
+                settings.poll(context, &self.fingerprint, &self.session.principal).map_err(Close::Refused)
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn identity_changed(&mut self, credentials: Option<Box<Credentials>>) -> Result<(), Close> {

@@ -15,6 +15,7 @@ mod connection;
 mod percent;
 pub mod property_bag;
 mod publish;
+mod settings_recheck;
 mod subscribe;
 pub mod topic;
 mod transport;
@@ -27,7 +28,12 @@ use auth::ClientCertificate;
 use rustls::ServerConfig;
 
 use self::{connect::Arrived, transport::Transport};
-use crate::{Front, connections::Place, listener::Accepted, websocket::WebSocket};
+use crate::{
+    Front,
+    connections::Place,
+    listener::{self, Accepted},
+    websocket::WebSocket,
+};
 
 /// Serves MQTT connections.
 #[derive(Clone)]
@@ -66,7 +72,7 @@ impl Head {
         metrics.mqtt_connections.inc();
         metrics.mqtt_websocket_connections.inc();
         // It has proved to speak HTTPS; who it is it has yet to say.
-        if let Ok(unproved) = self.front.admission.enter(peer.ip(), Instant::now()) {
+        if let Some(unproved) = listener::admit(&self.front, peer.ip()).await {
             let socket = Transport::WebSocket(Box::new(socket));
             let (since, plain) = (Instant::now(), Vec::new());
             let arrived = Arrived { socket, certificate, peer, place, unproved, since, plain };

@@ -21,9 +21,11 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
 };
+
+use crate::unsent::Unsent;
 
 /// One read takes up to so much: two full records.
 const READ_BYTES: usize = 32 * 1024;
@@ -31,8 +33,6 @@ const READ_BYTES: usize = 32 * 1024;
 const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + 5;
 /// What a record needs beyond its content.
 const RECORD_OVERHEAD_BYTES: usize = 64;
-/// Encrypted bytes that wait for a slow peer before nothing more is taken from it.
-const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -54,7 +54,7 @@ pub struct TlsSocket {
     /// Encrypted: an incomplete record.
     undecrypted: Vec<u8>,
     /// Encrypted: not yet taken by the socket.
-    unsent: Vec<u8>,
+    unsent: Unsent,
     handshaking: bool,
 }
 
@@ -62,7 +62,7 @@ impl TlsSocket {
     /// A connection that begins with the handshake.
     pub fn new(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let tls = Box::new(UnbufferedServerConnection::new(config)?);
-        Ok(Self { stream, tls, undecrypted: Vec::new(), unsent: Vec::new(), handshaking: true })
+        Ok(Self { stream, tls, undecrypted: Vec::new(), unsent: Unsent::default(), handshaking: true })
     }
 
     /// Completes the handshake. Plain text that came with it is appended to `plain`.
@@ -133,7 +133,7 @@ impl TlsSocket {
                     true
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append_encoded(&mut self.unsent, |space| data.encode(space).map_err(encode_space))?;
+                    append_encoded(&mut self.unsent.0, |space| data.encode(space).map_err(encode_space))?;
                     true
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
@@ -164,7 +164,7 @@ impl TlsSocket {
     /// After an error the TLS layer has an alert to say; best effort.
     fn queue_alert(&mut self) {
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
-            let _ = append_encoded(&mut self.unsent, |space| data.encode(space).map_err(encode_space));
+            let _ = append_encoded(&mut self.unsent.0, |space| data.encode(space).map_err(encode_space));
         }
     }
 
@@ -173,13 +173,8 @@ impl TlsSocket {
         if !plain.is_empty() {
             self.encrypt(|traffic, space| traffic.encrypt(plain, space), plain.len())?;
         }
-        match self.poll_flush(context) {
-            Poll::Ready(result) => result,
-            Poll::Pending if self.unsent.len() > UNSENT_BYTES_MAX => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read what it is sent"))
-            }
-            Poll::Pending => Ok(()),
-        }
+        let flushed = self.poll_flush(context);
+        self.unsent.bound(flushed)
     }
 
     /// Says goodbye; the caller flushes and drops the socket afterwards.
@@ -200,16 +195,16 @@ impl TlsSocket {
             match status.state.map_err(io::Error::other)? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     let records = plain_bytes / (16 * 1024) + 1;
-                    let start = self.unsent.len();
-                    self.unsent.reserve_exact(plain_bytes + records * RECORD_OVERHEAD_BYTES);
-                    self.unsent.resize(start + plain_bytes + records * RECORD_OVERHEAD_BYTES, 0);
-                    let space = self.unsent.get_mut(start..).unwrap_or_default();
+                    let start = self.unsent.0.len();
+                    self.unsent.0.reserve_exact(plain_bytes + records * RECORD_OVERHEAD_BYTES);
+                    self.unsent.0.resize(start + plain_bytes + records * RECORD_OVERHEAD_BYTES, 0);
+                    let space = self.unsent.0.get_mut(start..).unwrap_or_default();
                     let length = encrypt(&mut traffic, space).map_err(io::Error::other);
-                    self.unsent.truncate(start + length.as_ref().copied().unwrap_or(0));
+                    self.unsent.0.truncate(start + length.as_ref().copied().unwrap_or(0));
                     return length.map(drop);
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
-                    append_encoded(&mut self.unsent, |space| data.encode(space).map_err(encode_space))
+                    append_encoded(&mut self.unsent.0, |space| data.encode(space).map_err(encode_space))
                         .map_err(io::Error::other)?;
                 }
                 ConnectionState::TransmitTlsData(data) => data.done(),
@@ -225,20 +220,7 @@ impl TlsSocket {
 
     /// Sends what waits; ready once nothing does.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut sent = 0;
-        while let Some(rest) = self.unsent.get(sent..).filter(|rest| !rest.is_empty()) {
-            match Pin::new(&mut self.stream).poll_write(context, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.unsent.drain(..sent);
-                    return Poll::Pending;
-                }
-            }
-        }
-        self.unsent = Vec::new();
-        Poll::Ready(Ok(()))
+        self.unsent.poll_write(&mut self.stream, context)
     }
 }
 

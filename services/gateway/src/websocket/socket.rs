@@ -15,12 +15,10 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::frame::{Decoder, State, Violation, write_binary, write_close};
-use crate::tls::ReadOutcome;
+use crate::{tls::ReadOutcome, unsent::Unsent};
 
 /// One read takes up to so much.
 const READ_BYTES: usize = 16 * 1024;
-/// Frames that wait for a slow peer before nothing more is taken from it.
-const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// Status code of an end that is nobody's fault (RFC 6455 §7.4.1).
 const NORMAL: u16 = 1000;
 
@@ -35,7 +33,7 @@ pub(crate) struct WebSocket {
     early: Bytes,
     decoder: Decoder,
     /// Frames that the TLS layer did not take yet.
-    unsent: Vec<u8>,
+    unsent: Unsent,
     /// The TLS layer may hold bytes that the socket did not take yet.
     unflushed: bool,
     /// What the peer's goodbye is answered with.
@@ -49,7 +47,7 @@ impl WebSocket {
             stream,
             early,
             decoder: Decoder::default(),
-            unsent: Vec::new(),
+            unsent: Unsent::default(),
             unflushed: false,
             answer_code: None,
             closing: false,
@@ -93,7 +91,7 @@ impl WebSocket {
 
     /// A violation's close frame waits to be flushed.
     fn receive(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> io::Result<State> {
-        self.decoder.receive(bytes, plain, &mut self.unsent).map_err(|violation: Violation| {
+        self.decoder.receive(bytes, plain, &mut self.unsent.0).map_err(|violation: Violation| {
             self.close(Some(violation.status_code()));
             io::Error::new(io::ErrorKind::InvalidData, violation)
         })
@@ -103,15 +101,10 @@ impl WebSocket {
     /// [`poll_flush`](Self::poll_flush).
     pub fn write(&mut self, context: &mut Context<'_>, plain: &[u8]) -> io::Result<()> {
         if !plain.is_empty() && !self.closing {
-            write_binary(plain, &mut self.unsent);
+            write_binary(plain, &mut self.unsent.0);
         }
-        match self.poll_flush(context) {
-            Poll::Ready(result) => result,
-            Poll::Pending if self.unsent.len() > UNSENT_BYTES_MAX => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read what it is sent"))
-            }
-            Poll::Pending => Ok(()),
-        }
+        let flushed = self.poll_flush(context);
+        self.unsent.bound(flushed)
     }
 
     /// Says goodbye, or answers the peer's; the caller flushes and drops the socket afterwards.
@@ -121,7 +114,7 @@ impl WebSocket {
 
     fn close(&mut self, code: Option<u16>) {
         if !std::mem::replace(&mut self.closing, true) {
-            write_close(code, &mut self.unsent);
+            write_close(code, &mut self.unsent.0);
         }
     }
 
@@ -132,20 +125,8 @@ impl WebSocket {
 
     /// Sends what waits; ready once nothing does.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut sent = 0;
-        while let Some(rest) = self.unsent.get(sent..).filter(|rest| !rest.is_empty()) {
-            self.unflushed = true;
-            match Pin::new(&mut self.stream).poll_write(context, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.unsent.drain(..sent);
-                    return Poll::Pending;
-                }
-            }
-        }
-        self.unsent = Vec::new();
+        self.unflushed |= !self.unsent.is_empty();
+        ready!(self.unsent.poll_write(&mut self.stream, context))?;
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.unflushed = false;

@@ -73,7 +73,7 @@ impl Devices {
     }
 
     async fn show(&self, id: &DeviceId) -> anyhow::Result<Output> {
-        Ok(shown(self.get(id).await?))
+        Ok(Output::of_json(self.get(id).await?))
     }
 
     async fn list(&self) -> anyhow::Result<Output> {
@@ -110,7 +110,7 @@ impl Devices {
         } else if let Some(parent) = &arguments.parent {
             set_parent(&mut device, &self.scope_of(parent).await?);
         }
-        Ok(shown(self.replace(&arguments.id, device).await?))
+        Ok(Output::of_json(self.replace(&arguments.id, device).await?))
     }
 
     async fn replace(&self, id: &DeviceId, device: Value) -> anyhow::Result<Value> {
@@ -161,11 +161,6 @@ impl Devices {
 
 fn principal(id: &DeviceId) -> Principal {
     Principal::device(id.clone())
-}
-
-fn shown(json: Value) -> Output {
-    let text = format!("{json:#}");
-    Output { json, text }
 }
 
 fn creation(arguments: &CreateArguments) -> Value {

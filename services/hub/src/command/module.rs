@@ -80,9 +80,7 @@ impl Module<'_> {
     }
 
     async fn show(&self) -> anyhow::Result<Output> {
-        let json = self.get().await?;
-        let text = format!("{json:#}");
-        Ok(Output { json, text })
+        Ok(Output::of_json(self.get().await?))
     }
 
     async fn delete(&self) -> anyhow::Result<Output> {

@@ -3,10 +3,8 @@
 
 const test = require('node:test');
 const assert = require('node:assert/strict');
-const { setTimeout: sleep } = require('node:timers/promises');
-const { NoRetry } = require('azure-iot-common');
 const { Message } = require('azure-iot-device');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+const { MqttWs } = require('azure-iot-device-mqtt');
 const { hub, newDevice, connect, events } = require('../hub');
 
 test('messages arrive in order over WebSocket', async (t) => {
@@ -35,27 +33,4 @@ test('a client opens again over WebSocket', async (t) => {
   const second = await connect(t, device, MqttWs);
   await second.sendEvent(new Message('after'));
   assert.deepEqual((await events(device.deviceId, 2)).map((event) => event.body), ['before', 'after']);
-});
-
-test('the newer connection wins whatever it runs over', async (t) => {
-  const device = await newDevice(t);
-  const first = await connect(t, device, MqttWs);
-  first.setRetryPolicy(new NoRetry());
-  const lost = new Promise((resolve) => first.on('disconnect', resolve));
-  const second = await connect(t, device, Mqtt);
-  await lost;
-  await second.sendEvent(new Message('second'));
-  assert.deepEqual((await events(device.deviceId, 1)).map((event) => event.body), ['second']);
-});
-
-test('tokens are renewed before they expire over WebSocket', async (t) => {
-  const device = await newDevice(t);
-  const client = await connect(t, device, MqttWs, {
-    tokenRenewal: { tokenValidTimeInSeconds: 6, tokenRenewalMarginInSeconds: 3 },
-  });
-  for (const text of ['1', '2', '3', '4', '5']) {
-    await client.sendEvent(new Message(text));
-    await sleep(2000);
-  }
-  assert.deepEqual((await events(device.deviceId, 5)).map((event) => event.body), [1, 2, 3, 4, 5]);
 });
