@@ -2,8 +2,8 @@
 //! that names the member, never a default.
 
 use model::{
-    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, ModuleId, ModuleIdentity,
-    Principal, QualityOfService, Subscription, SymmetricKeys, Thumbprints, Timestamp,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, Interests, ModuleId,
+    ModuleIdentity, Principal, QualityOfService, Subscription, SymmetricKeys, Thumbprints, Timestamp,
 };
 
 use crate::shard::v1;
@@ -223,12 +223,16 @@ impl From<v1::Subscription> for Subscription {
             0 => QualityOfService::AtMostOnce,
             _ => QualityOfService::AtLeastOnce,
         };
-        Self { filter: message.filter, quality_of_service }
+        Self { filter: message.filter, quality_of_service, interests: Interests::from_bits(message.interests) }
     }
 }
 
 impl From<&Subscription> for v1::Subscription {
     fn from(subscription: &Subscription) -> Self {
-        Self { filter: subscription.filter.clone(), quality_of_service: subscription.quality_of_service as u32 }
+        Self {
+            filter: subscription.filter.clone(),
+            quality_of_service: subscription.quality_of_service as u32,
+            interests: subscription.interests.to_bits(),
+        }
     }
 }

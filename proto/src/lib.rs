@@ -30,6 +30,8 @@ pub const LEADER_NODE_ID: &str = "ironhub-leader-node-id";
 mod convert;
 mod record;
 mod settings;
+mod twin;
 
 pub use convert::InvalidMessage;
 pub use record::{decode_record, encode_record, encode_record_with_body};
+pub use twin::checked_patch;

@@ -25,6 +25,8 @@ mod syscalls;
 mod take_over;
 mod telemetry;
 mod telemetry_https;
+mod twins;
+mod twins_mqtt;
 mod two_gateways;
 mod websocket;
 mod will;

@@ -39,6 +39,9 @@ pub enum Received {
     Publish {
         topic: String,
         payload: Vec<u8>,
+        /// Of a message at least once.
+        packet_id: Option<u16>,
+        duplicate: bool,
     },
     /// It closed the connection.
     Closed,
@@ -52,8 +55,8 @@ impl From<Answer<'_>> for Received {
             Answer::SubAck { packet_id, codes } => Self::SubAck { packet_id, codes: codes.to_vec() },
             Answer::UnsubAck(packet_id) => Self::UnsubAck(packet_id),
             Answer::PingResponse => Self::PingResponse,
-            Answer::Publish { topic, payload, .. } => {
-                Self::Publish { topic: topic.to_owned(), payload: payload.to_vec() }
+            Answer::Publish { topic, payload, packet_id, duplicate, .. } => {
+                Self::Publish { topic: topic.to_owned(), payload: payload.to_vec(), packet_id, duplicate }
             }
         }
     }
@@ -126,6 +129,21 @@ impl Mqtt {
     /// Fails unless the hub closes the connection, without another packet.
     pub async fn expect_closed(mut self) -> anyhow::Result<()> {
         self.expect(Received::Closed).await
+    }
+
+    /// The next message of the hub, which must be at most once: topic and payload.
+    pub async fn message(&mut self) -> anyhow::Result<(String, Vec<u8>)> {
+        match self.receive().await? {
+            Received::Publish { topic, payload, packet_id: None, duplicate: false } => Ok((topic, payload)),
+            received => bail!("a message expected, not {received:?}"),
+        }
+    }
+
+    /// The same with a payload of JSON.
+    pub async fn json_message(&mut self) -> anyhow::Result<(String, serde_json::Value)> {
+        let (topic, payload) = self.message().await?;
+        let json = serde_json::from_slice(&payload).with_context(|| format!("{topic} {payload:?}"))?;
+        Ok((topic, json))
     }
 
     /// Asks for a sign of life.

@@ -23,6 +23,7 @@ pub mod mqtt;
 mod quota;
 pub mod telemetry;
 pub mod tls;
+mod tracking;
 mod unsent;
 pub mod websocket;
 

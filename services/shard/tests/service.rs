@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
-    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, ModuleId,
-    ModuleIdentity, Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKey, SymmetricKeys,
+    Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, Interests,
+    ModuleId, ModuleIdentity, Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKey,
+    SymmetricKeys,
 };
 use shard::{Config, Shard};
 use shard_client::{
@@ -100,8 +101,10 @@ fn new_attachment(principal: &Principal, credentials: Credentials) -> NewAttachm
     NewAttachment { principal: principal.clone(), credentials, clean_session: false, model_id: None }
 }
 
+const NONE: Interests = Interests { methods: false, desired_properties: false, device_bound_messages: false };
+
 fn subscription(filter: &str) -> Subscription {
-    Subscription { filter: filter.into(), quality_of_service: QualityOfService::AtLeastOnce }
+    Subscription { filter: filter.into(), quality_of_service: QualityOfService::AtLeastOnce, interests: NONE }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +166,7 @@ async fn everything_acknowledged_is_there_after_a_restart() -> Checked {
     let client = hub.client().await;
     let created = client.put_device(&device("d1")?, Precondition::Absent).await?;
     let attachment = connect(&client, &principal("d1")?).await?;
-    client.subscribe(&principal("d1")?, attachment.connection_id, &[subscription("devices/d1/#")]).await?;
+    client.subscribe(&principal("d1")?, attachment.connection_id, &[subscription("devices/d1/#")], NONE).await?;
     drop(client);
     let hub = Hub::start_in(hub.stop().await).await?;
     let client = hub.client().await;
@@ -191,10 +194,10 @@ async fn the_newest_connection_wins_across_gateways() -> Checked {
     assert_eq!(timeout(PATIENCE, old.mailbox.next()).await?, SessionEvent::Replaced);
     // What the old connection does now changes nothing any more.
     first.detach(&device_id, old.connection_id);
-    let late = first.subscribe(&device_id, old.connection_id, &[subscription("a")]).await;
+    let late = first.subscribe(&device_id, old.connection_id, &[subscription("a")], NONE).await;
     assert_eq!(late, Err(SessionError::ConnectionReplaced));
     assert!(second.get_device(&device_id.device_id).await?.is_some_and(|device| device.connected));
-    second.subscribe(&device_id, new.connection_id, &[subscription("a")]).await?;
+    second.subscribe(&device_id, new.connection_id, &[subscription("a")], NONE).await?;
     assert_eq!(second.statistics().await?.connected_device_count, 1);
 
     second.detach(&device_id, new.connection_id);
@@ -278,17 +281,17 @@ async fn stored_sessions_live_until_they_are_cleared() -> Checked {
     client.put_device(&device("d1")?, Precondition::Absent).await?;
     let first = connect(&client, &device_id).await?;
     assert!(!first.session_present);
-    client.subscribe(&device_id, first.connection_id, &[subscription("a"), subscription("b")]).await?;
-    client.subscribe(&device_id, first.connection_id, &[subscription("a")]).await?;
-    client.unsubscribe(&device_id, first.connection_id, &["b".into()]).await?;
+    client.subscribe(&device_id, first.connection_id, &[subscription("a"), subscription("b")], NONE).await?;
+    client.subscribe(&device_id, first.connection_id, &[subscription("a")], NONE).await?;
+    client.unsubscribe(&device_id, first.connection_id, &["b".into()], NONE).await?;
     let second = connect(&client, &device_id).await?;
     assert_eq!((second.session_present, second.subscriptions), (true, vec![subscription("a")]));
     let many: Vec<_> = (0..50).map(|number| subscription(&format!("f{number}"))).collect();
-    let too_many = client.subscribe(&device_id, second.connection_id, &many).await;
+    let too_many = client.subscribe(&device_id, second.connection_id, &many, NONE).await;
     assert_eq!(too_many, Err(SessionError::TooManySubscriptions));
     client.clear_session(&device_id).await?;
     assert!(!connect(&client, &device_id).await?.session_present);
-    let stranger = client.subscribe(&principal("d2")?, second.connection_id, &[subscription("a")]).await;
+    let stranger = client.subscribe(&principal("d2")?, second.connection_id, &[subscription("a")], NONE).await;
     assert_eq!(stranger, Err(SessionError::NotFound));
     hub.stop().await;
     Ok(())

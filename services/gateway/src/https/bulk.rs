@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use auth::Operation;
 use futures::future::OptionFuture;
 use http::{HeaderValue, Response, StatusCode};
-use model::{DeviceId, ModuleId};
+use model::{
+    DeviceId, ModuleId, Principal,
+    twin::{TwinChange, TwinETag},
+};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use shard_client::{Change, Precondition};
@@ -19,6 +22,8 @@ use super::{
     identity_json::{DeviceInput, ModuleInput},
     if_match, modules,
     route::{Call, parse_id},
+    twin_json::TwinInput,
+    twins,
 };
 use crate::Front;
 
@@ -38,6 +43,8 @@ struct Entry {
     #[serde(rename = "etag")]
     lower_case_etag: Option<String>,
     import_mode: Option<String>,
+    #[serde(rename = "twinETag")]
+    twin_etag: Option<String>,
 }
 
 /// What an entry does to its identity.
@@ -45,6 +52,8 @@ struct Entry {
 enum Mode {
     Put(Precondition),
     Delete(Precondition),
+    /// The twin only, when it has that version.
+    UpdateTwin(Option<TwinETag>),
 }
 
 /// An entry on its way: what it becomes, or why not.
@@ -121,12 +130,17 @@ impl Entry {
         Ok(match (mode, module_id) {
             (Mode::Put(precondition), None) => {
                 let identity = parse_entry::<DeviceInput>(text)?.into_identity(device_id, dialect, now)?;
-                Change::PutDevice(Box::new(identity), precondition)
+                Change::PutDevice(Box::new(identity), precondition, twin_of(text)?)
             }
             (Mode::Put(precondition), Some(module_id)) => {
                 let precondition = modules::precondition_of_put(&module_id, precondition)?;
                 let identity = parse_entry::<ModuleInput>(text)?.into_identity(device_id, module_id, dialect, now)?;
-                Change::PutModule(Box::new(identity), precondition)
+                Change::PutModule(Box::new(identity), precondition, twin_of(text)?)
+            }
+            (Mode::UpdateTwin(expected), module_id) => {
+                let change = twin_of(text)?
+                    .ok_or_else(|| ApiError::argument("The entry has neither tags nor desired properties"))?;
+                Change::UpdateTwin { principal: Principal { device_id, module_id }, expected, change }
             }
             (Mode::Delete(precondition), None) => Change::DeleteDevice(device_id, precondition),
             (Mode::Delete(precondition), Some(module_id)) => {
@@ -152,15 +166,26 @@ impl Entry {
             }),
             "delete" => Ok(Mode::Delete(Precondition::Present)),
             "deleteifmatchetag" => Ok(Mode::Delete(self.if_match()?)),
-            "updatetwin" | "updatetwinifmatchetag" => Err(ApiError::no_twins(name)),
+            "updatetwin" => Ok(Mode::UpdateTwin(None)),
+            "updatetwinifmatchetag" => self.twin_if_match().map(Mode::UpdateTwin),
             _ => Err(ApiError::argument(format!("importMode is '{name}', which is none of the known modes"))),
         }
+    }
+
+    fn twin_if_match(&self) -> Result<Option<TwinETag>, ApiError> {
+        let etag = self.twin_etag.as_deref().filter(|etag| !etag.is_empty());
+        etag.map(twins::parse_if_match).ok_or_else(ApiError::entry_etag_missing)
     }
 
     fn if_match(&self) -> Result<Precondition, ApiError> {
         let etag = [&self.etag, &self.lower_case_etag].into_iter().flatten().find(|etag| !etag.is_empty());
         etag.map(|etag| if_match::parse(etag)).ok_or_else(ApiError::entry_etag_missing)
     }
+}
+
+/// The twin part of an entry, when it has one.
+fn twin_of(text: &RawValue) -> Result<Option<Box<TwinChange>>, ApiError> {
+    Ok(parse_entry::<TwinInput>(text)?.into_merge()?.map(Box::new))
 }
 
 fn parse_entry<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, ApiError> {
@@ -196,8 +221,8 @@ async fn apply(front: &Front, items: &mut [Item]) -> Vec<(usize, ApiError)> {
 
 fn created_by(change: &Change) -> u64 {
     match change {
-        Change::PutDevice(identity, precondition) => created_by_device(identity, *precondition),
-        Change::PutModule(_, precondition) => u64::from(precondition.may_create()),
+        Change::PutDevice(identity, precondition, _) => created_by_device(identity, *precondition),
+        Change::PutModule(_, precondition, _) => u64::from(precondition.may_create()),
         _ => 0,
     }
 }
@@ -261,10 +286,11 @@ mod tests {
             ("createOrUpdateIfMatchETag", Some("\"*\""), Mode::Put(Anything)),
             ("DELETE", None, Mode::Delete(Present)),
             ("deleteIfMatchETag", Some(version.as_str()), Mode::Delete(etag)),
+            ("UpdateTwin", None, Mode::UpdateTwin(None)),
         ] {
             assert_eq!(mode(name, given)?, expected, "{name} {given:?}");
         }
-        for name in ["updateIfMatchETag", "deleteIfMatchETag", "updateTwin", "updateTwinIfMatchETag", "upsert"] {
+        for name in ["updateIfMatchETag", "deleteIfMatchETag", "updateTwinIfMatchETag", "upsert"] {
             assert!(mode(name, None).is_err(), "{name}");
         }
         Ok(())

@@ -5,12 +5,12 @@ use std::fmt;
 use auth::Refusal;
 use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode, header};
-use model::{DeviceId, InvalidSettings, ModuleId};
+use model::{DeviceId, InvalidSettings, ModuleId, Principal};
 use serde_json::json;
-use shard_client::{RegistryError, SettingsError, Unavailable};
+use shard_client::{RegistryError, SettingsError, TwinError, Unavailable};
 
 use super::body::{Body, with_json};
-use crate::{front, websocket::BadHandshake};
+use crate::websocket::BadHandshake;
 
 /// Number and name of an error; the status is the number's first three digits (rest §21.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,6 @@ const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
 const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
-const FEATURE_NOT_SUPPORTED: Code = Code(404_013, "FeatureNotSupported");
 const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
 const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
 const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
@@ -136,10 +135,6 @@ impl ApiError {
         )
     }
 
-    pub fn no_twins(mode: &str) -> Self {
-        Self::new(FEATURE_NOT_SUPPORTED, format!("The import mode {mode} changes twins, which this hub does not have"))
-    }
-
     pub fn entry_etag_missing() -> Self {
         Self::new(PRECONDITION_FAILED, "Etag missing: this import mode needs the member eTag")
     }
@@ -193,7 +188,24 @@ impl ApiError {
             RegistryError::NoSymmetricKeys => {
                 Self::argument(format!("'{device_id}' has no symmetric keys: its authentication is of another type"))
             }
+            RegistryError::TwinTooLarge(message) => Self::argument(message),
             RegistryError::Unavailable(error) => error.into(),
+        }
+    }
+
+    /// Of modules, too, the service says that the device is missing (rest §9).
+    pub fn twin_not_found(principal: &Principal) -> Self {
+        Self::new(DEVICE_NOT_FOUND, format!("A device with ID '{principal}' was not found."))
+    }
+
+    /// Which twin an error is about is known to the caller only.
+    pub fn twin(error: TwinError, principal: &Principal) -> Self {
+        match error {
+            TwinError::NotFound => Self::twin_not_found(principal),
+            TwinError::PreconditionFailed(_) => Self::new(PRECONDITION_FAILED, error.to_string()),
+            TwinError::TooLarge(message) => Self::argument(message),
+            TwinError::Unavailable(error) => error.into(),
+            TwinError::ConnectionReplaced => Self::new(SERVER_BUSY, error.to_string()),
         }
     }
 
@@ -223,7 +235,7 @@ impl ApiError {
         self.code.0 / 1000 == 503
     }
 
-    /// As a response with the classic envelope. The tracking id, see [`tracking_id`], is in the log as well.
+    /// As a response with the classic envelope. The tracking id, see [`crate::tracking`], is in the log as well.
     pub fn into_response(self, tracking_id: &str) -> Response<Body> {
         // What stands behind a second ';' is lost in some clients.
         let message = self.message.replace(';', ",");
@@ -247,15 +259,6 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-/// Names one failed request to its caller and in the log (rest §21.1):
-/// `{32 hexadecimal digits}-G:{gateway}-TimeStamp:MM/DD/YYYY HH:MM:SS`.
-pub(super) fn tracking_id() -> String {
-    let text = front::now().to_string();
-    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
-    let time = format!("{}/{}/{} {}", part(5..7), part(8..10), part(0..4), part(11..19));
-    format!("{}-G:0-TimeStamp:{time}", uuid::Uuid::new_v4().simple())
 }
 
 impl From<Refusal> for ApiError {
@@ -325,17 +328,6 @@ impl From<ReadError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tracking_id_has_the_form_that_tools_look_for() {
-        let id = tracking_id();
-        let (hexadecimal, time) = id.split_once("-G:0-TimeStamp:").unwrap_or_default();
-        assert_eq!(hexadecimal.len(), 32);
-        assert_eq!(
-            (time.len(), time.get(2..3), time.get(5..6), time.get(10..11)),
-            (19, Some("/"), Some("/"), Some(" "))
-        );
-    }
 
     #[test]
     fn header_status_and_envelope_agree() {

@@ -1,7 +1,7 @@
 //! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
 //!
 //! ```text
-//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, bulk, regenerate_keys, settings, statistics, telemetry, events
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, bulk, regenerate_keys, settings, statistics, telemetry, events
 //!                          | -> websocket -> the MQTT head, with what is left of the connection
 //!                                             | errors of every operation
 //!                                             v
@@ -28,6 +28,8 @@ mod settings;
 mod spelling;
 mod statistics;
 mod telemetry;
+mod twin_json;
+mod twins;
 mod websocket;
 
 pub use path::segments;

@@ -11,12 +11,15 @@ use super::{
     Context,
     body::Body,
     bulk, devices,
-    error::{ApiError, tracking_id},
+    error::ApiError,
     events, explain, header_case, modules,
     path::segments,
     query::Query,
-    regenerate_keys, settings, statistics, telemetry, websocket,
+    regenerate_keys, settings, statistics, telemetry,
+    twins::{self, Part, Write},
+    websocket,
 };
+use crate::tracking::tracking_id;
 
 /// A longer path is cut in the log.
 const LOGGED_PATH_LENGTH_MAX: usize = 300;
@@ -103,6 +106,14 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
                 _ => Err(ApiError::method_not_allowed()),
             }
         }
+        ["twins", _, ref part @ ..] if let Some(part) = twin_part(part) => {
+            let principal = Principal::device(device_id(id(1))?);
+            twin(call, method, principal, part).await
+        }
+        ["twins", _, "modules", _, ref part @ ..] if let Some(part) = twin_part(part) => {
+            let principal = Principal::module(device_id(id(1))?, module_id(id(3))?);
+            twin(call, method, principal, part).await
+        }
         ["statistics", "devices"] => only(method, Method::GET)?.then(statistics::of_registry(call)).await,
         ["statistics", "service"] => only(method, Method::GET)?.then(statistics::of_service(call)).await,
         ["devices", _, "messages", "events"] => {
@@ -114,6 +125,25 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
             only(method, Method::POST)?.then(telemetry::send(call, sender)).await
         }
         _ => Err(ApiError::not_found()),
+    }
+}
+
+/// The part of a twin that the end of its path names.
+fn twin_part(path: &[&str]) -> Option<Part> {
+    match path {
+        [] => Some(Part::Whole),
+        ["tags"] => Some(Part::Tags),
+        ["properties", "desired"] => Some(Part::Desired),
+        _ => None,
+    }
+}
+
+async fn twin(call: Call<'_>, method: Method, principal: Principal, part: Part) -> Result<Response<Body>, ApiError> {
+    match method {
+        Method::GET if part == Part::Whole => twins::get(call, principal).await,
+        Method::PATCH => twins::write(call, principal, part, Write::Merge).await,
+        Method::PUT => twins::write(call, principal, part, Write::Replace).await,
+        _ => Err(ApiError::method_not_allowed()),
     }
 }
 

@@ -17,8 +17,10 @@ pub(super) enum Close {
     Broken(#[from] io::Error),
     #[error("{0}")]
     Violation(#[from] Violation),
-    #[error("a PUBLISH to a topic that is not the device's telemetry topic")]
+    #[error("a PUBLISH to a topic that is not one of the device's")]
     Topic,
+    #[error("a twin was asked for without a request id")]
+    NoRequestId,
     #[error("a topic filter that MQTT does not allow")]
     Filter,
     #[error("a message of {0} bytes, more than the limit")]
@@ -31,6 +33,8 @@ pub(super) enum Close {
     Replaced,
     #[error("the identity was deleted")]
     Deleted,
+    #[error("desired updates were missed: the device has to read its twin again")]
+    MissedUpdates,
     #[error("the event log did not take the message: {0}")]
     NotDurable(#[from] AppendError),
     #[error("the event log did not acknowledge in time")]
@@ -52,13 +56,14 @@ impl Close {
                 ("too_large", 413_001)
             }
             Self::Violation(_) => ("violation", 400_004),
-            Self::Topic => ("topic", 400_004),
+            Self::Topic | Self::NoRequestId => ("topic", 400_004),
             Self::Filter => ("filter", 400_004),
             Self::TokenExpired => ("token_expired", 401_003),
             Self::Refused(Refusal::Disabled) => ("disabled", 403_012),
             Self::Refused(Refusal::UnknownIdentity) | Self::Deleted => ("deleted", 404_001),
             Self::Refused(_) => ("credential_removed", 401_003),
             Self::Replaced => ("replaced", 400_027),
+            Self::MissedUpdates => ("missed_updates", 503_001),
             Self::NotDurable(_) => ("not_durable", 503_001),
             Self::AcknowledgeTimeout => ("acknowledge_timeout", 504_101),
             Self::Shard(_) => ("shard", 503_005),

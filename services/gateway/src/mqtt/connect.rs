@@ -9,7 +9,7 @@ use std::{
 use auth::{ClientCertificate, Presented, Refusal};
 use model::{Credentials, Principal};
 use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
-use shard_client::{AttachError, Attachment, NewAttachment, SessionError, Unavailable};
+use shard_client::{AttachError, Attachment, NewAttachment, SessionError, TwinError, Unavailable};
 use tokio::time::{timeout, timeout_at};
 
 use super::{Head, close::Close, connection::Connection, transport::Transport, username::Username, will::Will};
@@ -238,6 +238,13 @@ async fn admit(
             auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now())?;
         let credentials = credentials.ok_or(Refusal::UnknownIdentity)?;
         let model_id = username.model_id.as_deref();
+        if let Some(model_id) = model_id {
+            match front.shard_client.announce_model(&principal, model_id).await {
+                Ok(()) => {}
+                Err(TwinError::Unavailable(error)) => return Err(error.into()),
+                Err(_) => continue, // deleted since
+            }
+        }
         let Some(attachment) = attach(front, connect, &principal, &credentials, model_id).await? else { continue };
         let stamp = Stamp::new(front, &principal, &credentials, authenticated.method, model_id);
         let will = connect.will.as_ref().and_then(|will| Will::of(will, &principal)).map(Box::new);

@@ -3,6 +3,9 @@
 //! Idle, it owns no buffer: what a poll needs belongs to the thread. Inputs are looked at in this order: the end of the
 //! session, answers that became due, the socket, the clock.
 
+mod end;
+mod outgoing;
+
 use std::{
     cell::RefCell,
     net::SocketAddr,
@@ -14,19 +17,22 @@ use std::{
 
 use auth::{Fingerprint, recheck};
 use model::{Credentials, Principal, Timestamp};
-use mqtt::{Event, ServerConnection};
+use mqtt::{Event, Publish, ServerConnection};
 use shard_client::{Mailbox, SessionEvent};
 use tokio::time::{Sleep, timeout};
 
 use super::{
     Head,
-    acknowledge::{InFlight, Unacknowledged},
+    acknowledge::{Awaits, InFlight, Unacknowledged},
     close::Close,
     connect::Admitted,
+    filter::is_subscribed,
     publish::Published,
     settings_recheck::SettingsRecheck,
     subscribe::{Changing, Session},
+    topic::{HubTopic, hub_topic},
     transport::Transport,
+    twin::{TwinRequest, TwinRequests},
     will::Will,
 };
 use crate::{Front, connections::Place, history::Incident, telemetry::Stamp, tls::ReadOutcome};
@@ -75,6 +81,7 @@ pub(super) struct Connection {
     unacknowledged: Unacknowledged,
     /// A SUBSCRIBE or UNSUBSCRIBE under way; packets behind it wait.
     changing: Option<Changing>,
+    twin_requests: TwinRequests,
     /// DISCONNECT or the end of the stream was read; what was published before is still to be acknowledged.
     ending: Option<Close>,
     timer: Pin<Box<Sleep>>,
@@ -123,6 +130,7 @@ impl Connection {
             unparsed,
             unacknowledged: Unacknowledged::default(),
             changing: None,
+            twin_requests: TwinRequests::default(),
             ending: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             active_at: None,
@@ -174,17 +182,19 @@ impl Connection {
     fn work(&mut self, context: &mut Context<'_>, buffers: &mut Buffers, draining: bool) -> Result<(), Close> {
         loop {
             self.poll_change(context, &mut buffers.out)?;
+            self.poll_twin(context, &mut buffers.out)?;
             self.poll_acknowledgements(context, &mut buffers.out)?;
             let progress = self.parse_unparsed(&mut buffers.out)?;
+            self.poll_twin(context, &mut buffers.out)?;
             self.poll_acknowledgements(context, &mut buffers.out)?;
             if progress {
                 continue;
             }
-            if draining || self.is_blocked() || self.socket.has_unsent() {
-                return Ok(());
-            }
             if buffers.out.len() >= OUT_BYTES_MAX {
                 context.waker().wake_by_ref(); // goes on once this is written
+                return Ok(());
+            }
+            if draining || self.is_blocked() || self.socket.has_unsent() {
                 return Ok(());
             }
             match self.read(context, buffers)? {
@@ -198,6 +208,7 @@ impl Connection {
     fn is_blocked(&self) -> bool {
         self.changing.is_some()
             || self.ending.is_some()
+            || self.twin_requests.is_full()
             || self.unacknowledged.len() >= self.front.config.limits.unacknowledged_messages_max
             || !self.front.has_room()
     }
@@ -207,6 +218,7 @@ impl Connection {
             match event {
                 SessionEvent::Replaced => return Err(Close::Replaced),
                 SessionEvent::Deleted => return Err(Close::Deleted),
+                SessionEvent::MissedUpdates => return Err(Close::MissedUpdates),
                 SessionEvent::IdentityChanged(credentials) => self.identity_changed(credentials)?,
             }
         }
@@ -239,7 +251,8 @@ impl Connection {
 
     fn poll_acknowledgements(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         if !self.unacknowledged.is_empty() {
-            self.unacknowledged.poll(context, &self.protocol, &self.front.metrics, out)?;
+            let answered = self.twin_requests.answered();
+            self.unacknowledged.poll(context, &self.protocol, &self.front.metrics, answered, out)?;
         }
         Ok(())
     }
@@ -318,11 +331,18 @@ impl Connection {
 
     fn must_wait(&self, published: &Published) -> bool {
         let max = self.front.config.limits.unacknowledged_messages_max;
-        self.changing.is_some() || self.ending.is_some() || self.unacknowledged.len() + published.batch.len() >= max
+        self.changing.is_some()
+            || self.ending.is_some()
+            || self.twin_requests.is_full()
+            || self.unacknowledged.len() + published.batch.len() >= max
     }
 
     fn handle(&mut self, event: Event<'_>, published: &mut Published) -> Result<(), Close> {
         match event {
+            Event::Publish(publish) if publish.topic.starts_with("$iothub/") => {
+                self.append(std::mem::take(published), Instant::now());
+                self.handle_hub_topic(&publish)
+            }
             Event::Publish(publish) => {
                 let max = self.front.limits.message_bytes_max();
                 published.add(&publish, &self.session.principal, &self.stamp, max)
@@ -352,75 +372,17 @@ impl Connection {
         let claim = self.front.claim_bytes(published.batch.bytes());
         let records = published.batch.into_appends(&self.front.events, &self.stamp);
         let receipt = self.front.event_log.append(records);
-        self.unacknowledged.push(InFlight { receipt, packet_ids: published.packet_ids, messages, claim, read_at });
+        let awaits = Awaits::Durable(receipt);
+        self.unacknowledged.push(InFlight { awaits, packet_ids: published.packet_ids, messages, claim, read_at });
     }
 
     /// Ends once what was read is answered.
     fn check_end(&mut self, draining: bool) -> Result<(), Close> {
-        let answered = self.unacknowledged.is_empty() && self.changing.is_none();
+        let answered = self.unacknowledged.is_empty() && self.changing.is_none() && self.twin_requests.is_idle();
         if let Some(close) = self.ending.take_if(|close| answered || matches!(close, Close::Broken(_))) {
             return Err(close);
         }
         if draining && answered && !self.socket.has_unsent() { Err(Close::Draining) } else { Ok(()) }
-    }
-
-    /// Fails when a deadline has passed; else sleeps until the next one.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
-        loop {
-            let deadline = self.check_deadlines(Instant::now())?.into();
-            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
-                self.timer.as_mut().reset(deadline);
-            }
-            if self.timer.as_mut().poll(context).is_pending() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn check_deadlines(&self, now: Instant) -> Result<Instant, Close> {
-        let acknowledge_timeout = Duration::from_secs(self.front.config.limits.acknowledge_timeout_seconds);
-        if let Some(violation) = self.protocol.handle_timeout(now) {
-            return Err(violation.into());
-        }
-        let mut deadline = self.protocol.deadline();
-        if let Some(expires) = self.expires {
-            if expires <= now {
-                return Err(Close::TokenExpired);
-            }
-            deadline = deadline.min(expires);
-        }
-        if let Some(oldest) = self.unacknowledged.oldest() {
-            if oldest + acknowledge_timeout <= now {
-                return Err(Close::AcknowledgeTimeout);
-            }
-            deadline = deadline.min(oldest + acknowledge_timeout);
-        }
-        let waits_for_room = self.unacknowledged.is_empty() && !self.front.has_room();
-        Ok(if waits_for_room { deadline.min(now + ROOM_RETRY) } else { deadline })
-    }
-
-    async fn end(mut self, close: Close) {
-        let (reason, code) = close.name_and_code();
-        let principal: &Principal = &self.session.principal;
-        self.front.shard_client.detach(principal, self.session.connection_id);
-        self.front.metrics.closes.with_label_values(&[reason]).inc();
-        let seconds = self.connected_at.elapsed().as_secs();
-        let (peer, connection) = (self.peer, self.place.number());
-        tracing::info!(%principal, %peer, connection, reason, code, seconds, detail = %close, "disconnected");
-        let incident =
-            Incident { time: self.front.now(), peer, protocol: "MQTT", cause: reason, reason: close.to_string() };
-        self.front.history.disconnected(&principal.to_string(), incident);
-        if close.fires_will()
-            && let Some(will) = self.will.take()
-        {
-            will.publish(&self.front, &self.stamp).await;
-        }
-        if !matches!(close, Close::Broken(_)) {
-            self.socket.queue_close();
-        }
-        // The reason why it broke, too, may be in words for the peer, who may be gone already.
-        let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
-        let _ = timeout(GOODBYE, goodbye).await;
     }
 }
 

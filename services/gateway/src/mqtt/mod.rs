@@ -12,6 +12,7 @@ mod acknowledge;
 mod close;
 mod connect;
 mod connection;
+mod filter;
 mod percent;
 pub mod property_bag;
 mod publish;
@@ -19,6 +20,7 @@ mod settings_recheck;
 mod subscribe;
 pub mod topic;
 mod transport;
+mod twin;
 pub mod username;
 mod will;
 

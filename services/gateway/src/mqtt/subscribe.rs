@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use model::{ConnectionId, Principal, Subscription};
+use model::{ConnectionId, Interests, Principal, Subscription};
 use mqtt::{QualityOfService, ServerConnection, Subscribe, Unsubscribe};
 use shard_client::SessionError;
 
-use super::{close::Close, topic::is_valid_filter};
+use super::{
+    close::Close,
+    filter::{interests, is_valid_filter},
+};
 use crate::Front;
 
 /// The session of a connection: what it is subscribed to, and where that is kept.
@@ -54,18 +57,27 @@ impl Session {
                 return Err(Close::Filter);
             }
             let quality = requested.min(QualityOfService::AtLeastOnce);
-            let subscription = Subscription { filter, quality_of_service: stored(quality) };
+            let interests = interests(&filter, &self.principal);
+            let subscription = Subscription { filter, quality_of_service: stored(quality), interests };
             granted.push(self.grant(subscription, front.limits.subscriptions_max(), &mut added).then_some(quality));
         }
         let change = Change { packet_id: subscribe.packet_id, answer: Answer::Subscribed(granted) };
-        if self.clean || added.is_empty() {
+        let interests = self.interests();
+        let tells_nothing_new = added.is_empty() || (self.clean && interests == Interests::default());
+        if tells_nothing_new {
             return Ok(Box::pin(std::future::ready(Ok(change))));
         }
+        let stored = if self.clean { Vec::new() } else { added };
         let (front, principal, connection_id) = (front.clone(), self.principal.clone(), self.connection_id);
         Ok(Box::pin(async move {
-            front.shard_client.subscribe(&principal, connection_id, &added).await.map_err(close)?;
+            front.shard_client.subscribe(&principal, connection_id, &stored, interests).await.map_err(close)?;
             Ok(change)
         }))
+    }
+
+    /// What all subscriptions together make the hub send.
+    pub fn interests(&self) -> Interests {
+        self.subscriptions.iter().map(|subscription| subscription.interests).collect()
     }
 
     /// Whether the filter is granted; `added` collects what is new.
@@ -86,14 +98,17 @@ impl Session {
     pub fn unsubscribe(&mut self, front: &Arc<Front>, unsubscribe: Unsubscribe) -> Changing {
         let change = Change { packet_id: unsubscribe.packet_id, answer: Answer::Unsubscribed };
         let filters = unsubscribe.filters;
-        let before = self.subscriptions.len();
+        let before = (self.subscriptions.len(), self.interests());
         self.subscriptions.retain(|subscription| !filters.contains(&subscription.filter));
-        if self.clean || self.subscriptions.len() == before {
+        let interests = self.interests();
+        let is_told = if self.clean { before.1 != interests } else { before.0 != self.subscriptions.len() };
+        if !is_told {
             return Box::pin(std::future::ready(Ok(change)));
         }
+        let filters = if self.clean { Vec::new() } else { filters };
         let (front, principal, connection_id) = (front.clone(), self.principal.clone(), self.connection_id);
         Box::pin(async move {
-            front.shard_client.unsubscribe(&principal, connection_id, &filters).await.map_err(close)?;
+            front.shard_client.unsubscribe(&principal, connection_id, &filters, interests).await.map_err(close)?;
             Ok(change)
         })
     }

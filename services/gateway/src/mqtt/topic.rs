@@ -1,4 +1,4 @@
-//! What topics mean: where telemetry goes, and what a subscription is for (mqtt §3.1, §4.1).
+//! What the topics mean that devices publish to (mqtt §4.1, §6, §7.1).
 
 use model::Principal;
 
@@ -23,20 +23,35 @@ fn after_identity<'t>(topic: &'t str, principal: &Principal) -> Option<&'t str> 
     }
 }
 
-/// Whether MQTT allows the filter: `#` only as the last level, wildcards alone on their level (MQTT-4.7.1).
-pub fn is_valid_filter(filter: &str) -> bool {
-    let mut levels = filter.split('/').peekable();
-    while let Some(level) = levels.next() {
-        let wildcard = level.contains(['#', '+']);
-        if wildcard && (level.len() > 1 || (level == "#" && levels.peek().is_some())) {
-            return false;
-        }
-    }
-    !filter.is_empty() && filter.len() <= FILTER_BYTES_MAX
+/// A topic that begins with `$iothub/`: a request of the device, or its answer to one of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HubTopic<'t> {
+    /// `twin/GET/?$rid={id}`
+    GetTwin { request_id: Option<&'t str> },
+    /// `twin/PATCH/properties/reported/?$rid={id}[&$version={version}]`
+    PatchReported { request_id: Option<&'t str>, expected_version: Option<u64> },
+    /// `methods/res/{status}/?$rid={id}`
+    MethodResponse { status: i32, request_id: &'t str },
 }
 
-/// No filter that clients send is longer: two ids of 128 characters and the words around them.
-const FILTER_BYTES_MAX: usize = 512;
+/// Reads such a topic; `None` for those that the hub does not know. Request ids stay as they were sent.
+pub fn hub_topic(topic: &str) -> Option<HubTopic<'_>> {
+    let rest = topic.strip_prefix("$iothub/")?;
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let request_id = value("$rid").filter(|id| !id.is_empty());
+    match path.strip_suffix('/').unwrap_or(path) {
+        "twin/GET" => Some(HubTopic::GetTwin { request_id }),
+        "twin/PATCH/properties/reported" => {
+            let expected_version = value("$version").map(str::parse).transpose().ok()?;
+            Some(HubTopic::PatchReported { request_id, expected_version })
+        }
+        path => {
+            let status = path.strip_prefix("methods/res/")?.parse().ok()?;
+            Some(HubTopic::MethodResponse { status, request_id: request_id? })
+        }
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "literal ids")]
@@ -82,12 +97,26 @@ mod tests {
     }
 
     #[test]
-    fn filters() {
-        for valid in ["#", "+", "a/#", "a/+/b", "$iothub/twin/res/#", "devices/+/messages/devicebound/#", "/"] {
-            assert!(is_valid_filter(valid), "{valid}");
-        }
-        for invalid in ["", "a#", "#/a", "a/#/b", "a+/b", "a/b+"] {
-            assert!(!is_valid_filter(invalid), "{invalid}");
+    fn topics_of_the_hub() {
+        use HubTopic::{GetTwin, MethodResponse, PatchReported};
+        let patch = |request_id, expected_version| Some(PatchReported { request_id, expected_version });
+        for (topic, expected) in [
+            ("$iothub/twin/GET/?$rid=7", Some(GetTwin { request_id: Some("7") })),
+            ("$iothub/twin/GET/?$rid=a%20b", Some(GetTwin { request_id: Some("a%20b") })),
+            ("$iothub/twin/GET/", Some(GetTwin { request_id: None })),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=1", patch(Some("1"), None)),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=1&$version=3", patch(Some("1"), Some(3))),
+            ("$iothub/twin/PATCH/properties/reported/?$version=3&$rid=1", patch(Some("1"), Some(3))),
+            ("$iothub/twin/PATCH/properties/reported/?$rid=1&$version=x", None),
+            ("$iothub/methods/res/200/?$rid=1f", Some(MethodResponse { status: 200, request_id: "1f" })),
+            ("$iothub/methods/res/-1/?$rid=1f", Some(MethodResponse { status: -1, request_id: "1f" })),
+            ("$iothub/methods/res/200/", None),
+            ("$iothub/methods/res/ok/?$rid=1", None),
+            ("$iothub/twin/PATCH/properties/desired/?$rid=1", None),
+            ("$iothub/", None),
+            ("devices/d1/messages/events/", None),
+        ] {
+            assert_eq!(hub_topic(topic), expected, "{topic}");
         }
     }
 }

@@ -19,10 +19,12 @@ pub enum Operation {
     SendTelemetry,
     ManageSettings,
     ExplainIdentity,
+    ReadTwin,
+    WriteTwin,
 }
 
 /// Operation and the rights of which any one suffices, unless it needs them all.
-const TABLE: [(Operation, &[Right]); 14] = [
+const TABLE: [(Operation, &[Right]); 16] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -35,6 +37,8 @@ const TABLE: [(Operation, &[Right]); 14] = [
     (Operation::ReadServiceStatistics, &[Right::ServiceConnect, Right::RegistryRead]),
     (Operation::ReadEvents, &[Right::ServiceConnect]),
     (Operation::SendTelemetry, &[Right::DeviceConnect]),
+    (Operation::ReadTwin, &[Right::ServiceConnect]),
+    (Operation::WriteTwin, &[Right::ServiceConnect]),
     (Operation::ExplainIdentity, &[Right::RegistryRead, Right::ServiceConnect]),
     (
         Operation::ManageSettings,

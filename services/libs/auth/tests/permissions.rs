@@ -13,7 +13,7 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 /// Operation; then, in the order above, who may.
-const EXPECTED: [(Operation, [bool; 5]); 14] = [
+const EXPECTED: [(Operation, [bool; 5]); 16] = [
     (Operation::ReadDevice, [true, false, false, true, true]),
     (Operation::ListDevices, [true, false, false, true, true]),
     (Operation::WriteDevice, [true, false, false, false, true]),
@@ -26,6 +26,8 @@ const EXPECTED: [(Operation, [bool; 5]); 14] = [
     (Operation::ReadServiceStatistics, [true, true, false, true, true]),
     (Operation::ReadEvents, [true, true, false, false, false]),
     (Operation::SendTelemetry, [true, false, true, false, false]),
+    (Operation::ReadTwin, [true, true, false, false, false]),
+    (Operation::WriteTwin, [true, true, false, false, false]),
     (Operation::ExplainIdentity, [true, true, false, true, true]),
     (Operation::ManageSettings, [true, false, false, false, false]),
 ];

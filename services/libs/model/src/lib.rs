@@ -12,6 +12,7 @@ mod record;
 mod session;
 mod settings;
 mod timestamp;
+pub mod twin;
 
 pub use authentication::{Authentication, InvalidAuthentication, SymmetricKey, SymmetricKeys, Thumbprint, Thumbprints};
 pub use identifier::{DeviceId, InvalidIdentifier, ModuleId, Principal};
@@ -19,7 +20,7 @@ pub use identity::{Credentials, DeviceIdentity, DeviceStatus, ETag, ModuleIdenti
 pub use placement::{EventPartition, GroupId, event_partition, group_of};
 pub use policy::{Right, Rights, SharedAccessPolicy};
 pub use record::{Annotation, Record, SystemProperty};
-pub use session::{ConnectionId, QualityOfService, Subscription};
+pub use session::{ConnectionId, Interests, QualityOfService, Subscription};
 pub use settings::{
     CERTIFICATE_BYTES_MAX, CONSUMER_GROUPS_MAX, ConsumerGroup, DEFAULT_CONSUMER_GROUP, HubSettings, InvalidSettings,
     Overrides, RegisteredCertificate, check_certificates, check_consumer_groups, check_policies,

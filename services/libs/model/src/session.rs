@@ -21,4 +21,32 @@ pub enum QualityOfService {
 pub struct Subscription {
     pub filter: String,
     pub quality_of_service: QualityOfService,
+    pub interests: Interests,
+}
+
+/// What a connection wants to be told, as its protocol head understands its subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interests {
+    pub methods: bool,
+    pub desired_properties: bool,
+    pub device_bound_messages: bool,
+}
+
+impl Interests {
+    /// As services tell each other.
+    pub fn to_bits(self) -> u32 {
+        u32::from(self.methods) | u32::from(self.desired_properties) << 1 | u32::from(self.device_bound_messages) << 2
+    }
+
+    /// The other way; bits of newer versions are no interests of this one.
+    pub fn from_bits(bits: u32) -> Self {
+        Self { methods: bits & 1 != 0, desired_properties: bits & 2 != 0, device_bound_messages: bits & 4 != 0 }
+    }
+}
+
+/// Everything that any of them wants.
+impl FromIterator<Interests> for Interests {
+    fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
+        Self::from_bits(all.into_iter().fold(0, |bits, interests| bits | interests.to_bits()))
+    }
 }

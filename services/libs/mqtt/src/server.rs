@@ -161,6 +161,11 @@ impl ServerConnection {
         }
     }
 
+    /// Sends a message at most once.
+    pub fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+        encode::encode_publish(topic, payload, None, false, out);
+    }
+
     /// Acknowledges a PUBLISH.
     pub fn puback(&self, packet_id: u16, out: &mut Vec<u8>) {
         encode::puback(packet_id, out);

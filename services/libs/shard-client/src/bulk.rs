@@ -3,21 +3,30 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use model::{DeviceId, DeviceIdentity, GroupId, ModuleId, ModuleIdentity, Principal, SymmetricKey, SymmetricKeys};
+use model::{
+    DeviceId, DeviceIdentity, GroupId, ModuleId, ModuleIdentity, Principal, SymmetricKey, SymmetricKeys,
+    twin::{TwinChange, TwinETag},
+};
 use proto::shard::v1::{
     self, command::Operation, command_result::Outcome, identity_change::Operation as Kind,
     identity_change_result::Outcome as ChangeOutcome,
 };
 
-use crate::{Inner, Precondition, RegistryError, ShardClient, Unavailable};
+use crate::{Inner, Precondition, RegistryError, ShardClient, Unavailable, twin::update_command};
 
 /// One change of one identity; keys and generation ids are drawn by the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    PutDevice(Box<DeviceIdentity>, Precondition),
+    /// The twin that comes with it is merged when the identity is accepted.
+    PutDevice(Box<DeviceIdentity>, Precondition, Option<Box<TwinChange>>),
     DeleteDevice(DeviceId, Precondition),
-    PutModule(Box<ModuleIdentity>, Precondition),
+    PutModule(Box<ModuleIdentity>, Precondition, Option<Box<TwinChange>>),
     DeleteModule(DeviceId, ModuleId, Precondition),
+    UpdateTwin {
+        principal: Principal,
+        expected: Option<TwinETag>,
+        change: Box<TwinChange>,
+    },
     /// New keys for an identity that has symmetric ones; a key that is `None` stays.
     RegenerateKeys {
         principal: Principal,
@@ -38,45 +47,54 @@ impl Change {
     /// The device or module that is changed.
     pub fn principal(&self) -> Principal {
         match self {
-            Self::PutDevice(identity, _) => Principal::device(identity.device_id.clone()),
+            Self::PutDevice(identity, ..) => Principal::device(identity.device_id.clone()),
             Self::DeleteDevice(device_id, _) => Principal::device(device_id.clone()),
-            Self::PutModule(identity, _) => Principal::module(identity.device_id.clone(), identity.module_id.clone()),
+            Self::PutModule(identity, ..) => Principal::module(identity.device_id.clone(), identity.module_id.clone()),
             Self::DeleteModule(device_id, module_id, _) => Principal::module(device_id.clone(), module_id.clone()),
-            Self::RegenerateKeys { principal, .. } => principal.clone(),
+            Self::UpdateTwin { principal, .. } | Self::RegenerateKeys { principal, .. } => principal.clone(),
         }
     }
 
     fn device_id(&self) -> &DeviceId {
         match self {
-            Self::PutDevice(identity, _) => &identity.device_id,
-            Self::PutModule(identity, _) => &identity.device_id,
+            Self::PutDevice(identity, ..) => &identity.device_id,
+            Self::PutModule(identity, ..) => &identity.device_id,
             Self::DeleteDevice(device_id, _) | Self::DeleteModule(device_id, ..) => device_id,
-            Self::RegenerateKeys { principal, .. } => &principal.device_id,
+            Self::UpdateTwin { principal, .. } | Self::RegenerateKeys { principal, .. } => &principal.device_id,
         }
     }
+}
+
+fn with_identity(change: &Change, twin: &Option<Box<TwinChange>>) -> Option<v1::UpdateTwin> {
+    twin.as_ref().map(|twin| update_command(&change.principal(), None, twin))
 }
 
 impl From<&Change> for v1::IdentityChange {
     fn from(change: &Change) -> Self {
         let condition = |precondition: &Precondition| Some((*precondition).into());
         let operation = match change {
-            Change::PutDevice(identity, precondition) => Kind::PutDevice(v1::PutDevice {
+            Change::PutDevice(identity, precondition, twin) => Kind::PutDevice(v1::PutDevice {
                 identity: Some(identity.as_ref().into()),
                 precondition: condition(precondition),
+                twin: with_identity(change, twin),
             }),
             Change::DeleteDevice(device_id, precondition) => Kind::DeleteDevice(v1::DeleteDevice {
                 device_id: device_id.to_string(),
                 precondition: condition(precondition),
             }),
-            Change::PutModule(identity, precondition) => Kind::PutModule(v1::PutModule {
+            Change::PutModule(identity, precondition, twin) => Kind::PutModule(v1::PutModule {
                 identity: Some(identity.as_ref().into()),
                 precondition: condition(precondition),
+                twin: with_identity(change, twin),
             }),
             Change::DeleteModule(device_id, module_id, precondition) => Kind::DeleteModule(v1::DeleteModule {
                 device_id: device_id.to_string(),
                 module_id: module_id.to_string(),
                 precondition: condition(precondition),
             }),
+            Change::UpdateTwin { principal, expected, change } => {
+                Kind::UpdateTwin(update_command(principal, *expected, change))
+            }
             Change::RegenerateKeys { principal, primary, secondary } => {
                 let text = |key: &Option<SymmetricKey>| key.as_ref().map(|key| key.as_base64().to_owned());
                 Kind::RegenerateKeys(v1::RegenerateKeys {

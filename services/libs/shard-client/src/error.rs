@@ -62,6 +62,9 @@ pub enum RegistryError {
     InvalidDeviceScope,
     #[error("the identity has no symmetric keys")]
     NoSymmetricKeys,
+    /// Which section, and how large it would be.
+    #[error("{0}")]
+    TwinTooLarge(String),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -78,6 +81,7 @@ impl From<CommandError> for RegistryError {
             Code::QuotaExceeded => Self::QuotaExceeded,
             Code::InvalidDeviceScope => Self::InvalidDeviceScope,
             Code::NoSymmetricKeys => Self::NoSymmetricKeys,
+            Code::TwinTooLarge => Self::TwinTooLarge(error.detail),
             _ => Self::Unavailable(unexpected(&error)),
         }
     }
@@ -102,6 +106,35 @@ impl From<CommandError> for SessionError {
             Code::TooManySubscriptions => Self::TooManySubscriptions,
             Code::ConnectionReplaced => Self::ConnectionReplaced,
             Code::DeviceNotFound | Code::ModuleNotFound => Self::NotFound,
+            _ => Self::Unavailable(unexpected(&error)),
+        }
+    }
+}
+
+/// Why a twin was not written (twins §2.3-§2.5).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TwinError {
+    #[error("the identity is not registered")]
+    NotFound,
+    /// `existingVersion:N newVersion:M`.
+    #[error("Precondition failed: Device version did not match, {0}")]
+    PreconditionFailed(String),
+    /// Which section, and how large it would be.
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("a newer connection of the same principal is attached")]
+    ConnectionReplaced,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<CommandError> for TwinError {
+    fn from(error: CommandError) -> Self {
+        match error.code() {
+            Code::DeviceNotFound | Code::ModuleNotFound => Self::NotFound,
+            Code::PreconditionFailed => Self::PreconditionFailed(error.detail),
+            Code::TwinTooLarge => Self::TooLarge(error.detail),
+            Code::ConnectionReplaced => Self::ConnectionReplaced,
             _ => Self::Unavailable(unexpected(&error)),
         }
     }

@@ -29,14 +29,16 @@ mod registry;
 mod request;
 mod session;
 mod settings;
+mod twin;
 
 pub use attach::{Attachment, NewAttachment};
 pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
-pub use error::{AttachError, RegistryError, SessionError, SettingsError, Unavailable};
-pub use mailbox::{Mailbox, SessionEvent};
+pub use error::{AttachError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
+pub use mailbox::{DesiredUpdate, Mailbox, SessionEvent};
 pub use registry::{Precondition, Statistics};
 pub use settings::SettingsWatch;
+pub use twin::TwinDocument;
 
 /// A client of all shard nodes of a hub. Cheap to clone; the last clone takes the streams with it.
 #[derive(Clone)]

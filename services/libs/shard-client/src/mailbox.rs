@@ -1,10 +1,17 @@
 //! What a connection must hear of its session.
 
-use std::task::{Context, Poll};
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
 
+use bytes::Bytes;
 use futures::{future::poll_fn, task::AtomicWaker};
 use model::Credentials;
 use parking_lot::Mutex;
+
+/// Desired updates that wait for a connection at most; one that does not take them misses some and has to end.
+const DESIRED_UPDATES_MAX: usize = 64;
 
 /// Something happened to the session of a live connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +20,19 @@ pub enum SessionEvent {
     Replaced,
     /// The identity is gone: close the connection.
     Deleted,
+    /// Desired updates were lost on the way: close the connection, so that the device reads its twin again.
+    MissedUpdates,
     /// The stored identity changed: check the connection's credential and status again (security §9). `None` is the
     /// same as deleted.
     IdentityChanged(Option<Box<Credentials>>),
+}
+
+/// One write of the desired properties, for a connection that is interested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredUpdate {
+    pub version: u64,
+    /// JSON object with `$version`.
+    pub patch: Bytes,
 }
 
 /// Where the events of one connection arrive. Small, and bounded: newer news of the identity replace older ones, and
@@ -29,6 +46,7 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct Waiting {
     identity: Option<Option<Box<Credentials>>>,
+    desired: VecDeque<DesiredUpdate>,
     end: Option<End>,
 }
 
@@ -36,6 +54,7 @@ struct Waiting {
 enum End {
     Replaced,
     Deleted,
+    MissedUpdates,
 }
 
 impl Mailbox {
@@ -45,7 +64,19 @@ impl Mailbox {
             match event {
                 SessionEvent::Replaced => waiting.end = Some(End::Replaced),
                 SessionEvent::Deleted => waiting.end = Some(End::Deleted),
+                SessionEvent::MissedUpdates => waiting.end = Some(End::MissedUpdates),
                 SessionEvent::IdentityChanged(credentials) => waiting.identity = Some(credentials),
+            }
+        }
+        self.waker.wake();
+    }
+
+    pub(crate) fn desired_updated(&self, update: DesiredUpdate) {
+        {
+            let mut waiting = self.waiting.lock();
+            match waiting.desired.len() {
+                DESIRED_UPDATES_MAX.. => waiting.end = waiting.end.or(Some(End::MissedUpdates)),
+                _ => waiting.desired.push_back(update),
             }
         }
         self.waker.wake();
@@ -57,8 +88,19 @@ impl Mailbox {
         match waiting.end.take() {
             Some(End::Replaced) => Some(SessionEvent::Replaced),
             Some(End::Deleted) => Some(SessionEvent::Deleted),
+            Some(End::MissedUpdates) => Some(SessionEvent::MissedUpdates),
             None => waiting.identity.take().map(SessionEvent::IdentityChanged),
         }
+    }
+
+    /// The next desired update, in the order of versions. The task that waits for events is woken for them too.
+    pub fn take_desired_update(&self) -> Option<DesiredUpdate> {
+        let mut waiting = self.waiting.lock();
+        let update = waiting.desired.pop_front();
+        if waiting.desired.is_empty() {
+            waiting.desired = VecDeque::new(); // an idle connection keeps no queue
+        }
+        update
     }
 
     /// The next event; wakes the task that polled last when there is one. One task may wait at a time.
@@ -90,6 +132,20 @@ mod tests {
         assert_eq!(mailbox.take(), Some(SessionEvent::Replaced));
         assert_eq!(mailbox.take(), Some(SessionEvent::IdentityChanged(None)));
         assert_eq!(mailbox.take(), None);
+    }
+
+    #[test]
+    fn updates_come_in_order_and_too_many_are_told() {
+        let mailbox = Mailbox::default();
+        let update = |version| DesiredUpdate { version, patch: Bytes::new() };
+        (0..DESIRED_UPDATES_MAX as u64).for_each(|version| mailbox.desired_updated(update(version)));
+        assert_eq!((mailbox.take(), mailbox.take_desired_update()), (None, Some(update(0))));
+        mailbox.desired_updated(update(64));
+        mailbox.desired_updated(update(65));
+        assert_eq!(
+            (mailbox.take(), mailbox.take_desired_update()),
+            (Some(SessionEvent::MissedUpdates), Some(update(1)))
+        );
     }
 
     #[tokio::test]

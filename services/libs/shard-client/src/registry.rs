@@ -121,7 +121,8 @@ impl ShardClient {
         identity: &DeviceIdentity,
         precondition: Precondition,
     ) -> Result<DeviceIdentity, RegistryError> {
-        let command = v1::PutDevice { identity: Some(identity.into()), precondition: Some(precondition.into()) };
+        let command =
+            v1::PutDevice { identity: Some(identity.into()), precondition: Some(precondition.into()), twin: None };
         match self.inner.command(self.inner.group_of(&identity.device_id), Operation::PutDevice(command)).await? {
             Outcome::Device(device) => Ok(device.try_into().map_err(Unavailable::from)?),
             Outcome::Error(error) => Err(error.into()),
@@ -171,7 +172,8 @@ impl ShardClient {
         identity: &ModuleIdentity,
         precondition: Precondition,
     ) -> Result<ModuleIdentity, RegistryError> {
-        let command = v1::PutModule { identity: Some(identity.into()), precondition: Some(precondition.into()) };
+        let command =
+            v1::PutModule { identity: Some(identity.into()), precondition: Some(precondition.into()), twin: None };
         match self.inner.command(self.inner.group_of(&identity.device_id), Operation::PutModule(command)).await? {
             Outcome::Module(module) => Ok(module.try_into().map_err(Unavailable::from)?),
             Outcome::Error(error) => Err(error.into()),

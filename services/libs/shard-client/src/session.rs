@@ -1,38 +1,45 @@
 //! The stored MQTT session of a principal (mqtt §2.6).
 
-use model::{ConnectionId, Principal, Subscription};
+use model::{ConnectionId, Interests, Principal, Subscription};
 use proto::shard::v1::{self, command::Operation, command_result::Outcome};
 
 use crate::{SessionError, ShardClient, Unavailable};
 
 impl ShardClient {
-    /// Adds filters to the stored session, making it when there is none. Durable once it returns, so that SUBACK may
-    /// follow. Only for connections with CleanSession 0.
+    /// Adds filters to the stored session, making it when there is none; a connection with CleanSession 1 names none. The
+    /// shard tells the connection of its interests from now on. Durable once it returns, so that SUBACK may follow.
     pub async fn subscribe(
         &self,
         principal: &Principal,
         connection_id: ConnectionId,
         subscriptions: &[Subscription],
+        interests: Interests,
     ) -> Result<(), SessionError> {
+        self.interested(principal, connection_id, interests);
         let command = v1::Subscribe {
             principal: Some(principal.into()),
             connection_id: Some(connection_id.into()),
             subscriptions: subscriptions.iter().map(Into::into).collect(),
+            interests: interests.to_bits(),
         };
         self.change_session(principal, Operation::Subscribe(command)).await
     }
 
-    /// Removes filters from the stored session; the session stays.
+    /// Removes filters from the stored session, which stays; a connection with CleanSession 1 names none. `interests` are
+    /// those that are left.
     pub async fn unsubscribe(
         &self,
         principal: &Principal,
         connection_id: ConnectionId,
         filters: &[String],
+        interests: Interests,
     ) -> Result<(), SessionError> {
+        self.interested(principal, connection_id, interests);
         let command = v1::Unsubscribe {
             principal: Some(principal.into()),
             connection_id: Some(connection_id.into()),
             filters: filters.to_vec(),
+            interests: interests.to_bits(),
         };
         self.change_session(principal, Operation::Unsubscribe(command)).await
     }
@@ -41,6 +48,13 @@ impl ShardClient {
     pub async fn clear_session(&self, principal: &Principal) -> Result<(), SessionError> {
         let command = v1::ClearSession { principal: Some(principal.into()) };
         self.change_session(principal, Operation::ClearSession(command)).await
+    }
+
+    /// A leader to come hears of it when the connection is attached again.
+    fn interested(&self, principal: &Principal, connection_id: ConnectionId, interests: Interests) {
+        if let Some(attachments) = self.inner.attachments_of(principal) {
+            attachments.interested(principal, connection_id, interests);
+        }
     }
 
     async fn change_session(&self, principal: &Principal, operation: Operation) -> Result<(), SessionError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{Stream, stream};
-use model::Principal;
+use model::{ConnectionId, Interests, Principal};
 use proto::shard::v1::{
     self, attach_refused::Reason, gateway_frame::Body as FromGateway, shard_frame::Body as ToGateway,
 };
@@ -97,29 +97,35 @@ impl GatewayStream {
 
     /// Handles one message; false when the link is gone.
     async fn receive(&self, bodies: Vec<FromGateway>) -> bool {
-        let attaches = bodies.iter().any(|body| matches!(body, FromGateway::Attach(_)));
-        let answers = match if attaches { self.leader.group.read().await.map(|_| ()) } else { Ok(()) } {
-            Ok(()) => self.apply(bodies),
-            Err(refusal) => refuse_all(&bodies, &refusal),
-        };
-        answers.is_empty() || self.answers.send(answers).await.is_ok()
+        if !bodies.iter().any(|body| matches!(body, FromGateway::Attach(_))) {
+            self.apply(bodies, |_| {});
+            return true;
+        }
+        // Room for the answers first: nothing may be told to a connection before it is answered.
+        let Ok(answers) = self.answers.reserve().await else { return false };
+        match self.leader.group.read().await {
+            Ok(_) => self.apply(bodies, |attached| answers.send(attached)),
+            Err(refusal) => answers.send(refuse_all(&bodies, &refusal)),
+        }
+        true
     }
 
     /// After the read-index round this is still the leader, so the rows as they are now are the hub's. They are read
     /// while no effect can be performed: a later change of an identity finds its session.
-    fn apply(&self, bodies: Vec<FromGateway>) -> Vec<ToGateway> {
-        let mut answers = Vec::new();
+    fn apply(&self, bodies: Vec<FromGateway>, answer: impl FnOnce(Vec<ToGateway>)) {
         let applied = self.leader.change(|sessions, now| {
+            let mut answers = Vec::new();
             let view = self.leader.group.view()?;
-            bodies.into_iter().try_for_each(|body| {
+            let applied = bodies.into_iter().try_for_each(|body| {
                 answers.extend(self.apply_one(sessions, now, &view, body)?);
                 Ok::<_, StoreError>(())
-            })
+            });
+            answer(answers);
+            applied
         });
         if let Some(Err(error)) = applied {
             tracing::error!(group = %self.leader.group_id, %error, "frames of a gateway are not applied");
         }
-        answers
     }
 
     fn apply_one(
@@ -167,12 +173,39 @@ fn attach_one(
         return Ok(refuse(attach.attach_id, Reason::Replaced));
     };
     let stored = if attach.clean_session { None } else { state::subscriptions(rows, &principal)? };
+    let desired_version = state::desired_version(rows, &principal)?;
+    if attach.previous.is_some() {
+        sessions.interested(&principal, connection_id, Interests::from_bits(attach.interests));
+        catch_up(sessions, now, rows, &principal, connection_id, attach.desired_version)?;
+    } else {
+        let interests = stored.iter().flatten().map(|stored| Interests::from_bits(stored.interests));
+        sessions.interested(&principal, connection_id, interests.collect());
+        sessions.desired_is_at(&principal, desired_version);
+    }
     Ok(ToGateway::Attached(v1::Attached {
         attach_id: attach.attach_id,
         connection_id: Some(connection_id.into()),
         session_present: stored.is_some(),
         subscriptions: stored.unwrap_or_default(),
+        desired_version,
     }))
+}
+
+/// Tells a connection that was told that version last what the leader before did not tell it any more.
+fn catch_up(
+    sessions: &mut Sessions,
+    now: Now,
+    rows: &impl Rows,
+    principal: &Principal,
+    connection_id: ConnectionId,
+    told_version: u64,
+) -> Result<(), StoreError> {
+    sessions.desired_is_at(principal, told_version);
+    match state::missed_deltas(rows, principal, told_version)? {
+        Some(deltas) => deltas.into_iter().for_each(|delta| sessions.desired_updated(principal, delta)),
+        None => sessions.missed_updates(principal, connection_id, now),
+    }
+    Ok(())
 }
 
 /// Whether the gateway verified the credential against what is stored.

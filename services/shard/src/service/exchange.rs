@@ -1,7 +1,7 @@
 //! Commands and reads of one gateway: many in flight, answered in any order, batched into frames.
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use model::{DeviceId, GroupId, group_of};
+use model::{ConnectionId, DeviceId, GroupId, Interests, Principal, group_of};
 use proto::{
     raft::v1::{ProposedCommand, proposed_command::Kind},
     shard::v1::{
@@ -81,21 +81,45 @@ async fn command_result(groups: &Groups, leader: &Leader, command: v1::Command) 
     if !belongs(operation, leader.group_id, groups.device_groups()) {
         return Ok(refused(Code::Invalid, "the command belongs to another group"));
     }
-    if is_of_session(operation) {
-        if let Some(result) = refuse_replaced(leader, operation)? {
-            return Ok(result);
-        }
-        if state::changes_nothing(&leader.group.read().await?, operation)? {
-            return Ok(CommandResult { outcome: Some(Outcome::Done(v1::Empty {})) });
-        }
+    let connection = connection_of(operation);
+    if let Some((principal, connection_id)) = &connection
+        && leader.is_replaced(principal, *connection_id).ok_or_else(|| leader.not_leader())?
+    {
+        return Ok(refused(Code::ConnectionReplaced, ""));
     }
-    let mut result = leader.group.propose(ProposedCommand { kind: Some(Kind::Client(command)) }).await?;
+    let (interests, written_twin) = (interests_of(operation), twin_of(operation));
+    let result = if may_change_nothing(operation) && state::changes_nothing(&leader.group.read().await?, operation)? {
+        CommandResult { outcome: Some(Outcome::Done(v1::Empty {})) }
+    } else {
+        leader.group.propose(ProposedCommand { kind: Some(Kind::Client(command)) }).await?
+    };
+    let is_done = matches!(result.outcome, Some(Outcome::Done(_)));
+    if let (Some((principal, connection_id)), Some(interests), true) = (connection, interests, is_done) {
+        leader.change(|sessions, _| sessions.interested(&principal, connection_id, interests));
+    }
+    match written_twin {
+        Some(principal) if is_done => twin_result(leader, &principal),
+        _ => Ok(with_presence(leader, result)),
+    }
+}
+
+/// Identities are answered with the connection states that the leader knows.
+fn with_presence(leader: &Leader, mut result: CommandResult) -> CommandResult {
     leader.with_sessions(|sessions| match &mut result.outcome {
         Some(Outcome::Device(device)) => sessions.overlay_device(device),
         Some(Outcome::Module(module)) => sessions.overlay_module(module),
         _ => {}
     });
-    Ok(result)
+    result
+}
+
+/// The twin as the write has left it, or a later one.
+fn twin_result(leader: &Leader, principal: &Principal) -> Result<CommandResult, Refusal> {
+    let Some(mut twin) = state::document(&leader.group.view()?, principal)? else {
+        return Ok(refused(Code::DeviceNotFound, "")); // deleted since
+    };
+    leader.with_sessions(|sessions| overlay_twin(sessions, &mut twin));
+    Ok(CommandResult { outcome: Some(Outcome::Twin(twin)) })
 }
 
 /// Whether the group is the one that holds what the operation is about. A gateway with another number of groups must
@@ -119,6 +143,9 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
         Operation::Subscribe(command) => principal(&command.principal),
         Operation::Unsubscribe(command) => principal(&command.principal),
         Operation::ClearSession(command) => principal(&command.principal),
+        Operation::UpdateTwin(command) => principal(&command.principal),
+        Operation::UpdateReported(command) => principal(&command.principal),
+        Operation::AnnounceModel(command) => principal(&command.principal),
     };
     is_in(device_id.as_deref(), group, device_groups)
 }
@@ -135,25 +162,43 @@ fn changed_device(change: &v1::IdentityChange) -> Option<&str> {
         Change::PutModule(command) => &command.identity.as_ref()?.device_id,
         Change::DeleteModule(command) => &command.device_id,
         Change::RegenerateKeys(command) => &command.principal.as_ref()?.device_id,
+        Change::UpdateTwin(command) => &command.principal.as_ref()?.device_id,
     })
 }
 
-fn is_of_session(operation: &Operation) -> bool {
-    matches!(operation, Operation::Subscribe(_) | Operation::Unsubscribe(_) | Operation::ClearSession(_))
+/// Whether the operation needs no entry when the state is already as it wants it.
+fn may_change_nothing(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Subscribe(_) | Operation::Unsubscribe(_) | Operation::ClearSession(_) | Operation::AnnounceModel(_)
+    )
 }
 
-/// A connection that is not the principal's newest changes its session no more.
-fn refuse_replaced(leader: &Leader, operation: &Operation) -> Result<Option<CommandResult>, Refusal> {
+/// What a connection does about itself: one that is not the principal's newest does so no more.
+fn connection_of(operation: &Operation) -> Option<(Principal, ConnectionId)> {
     let (principal, connection_id) = match operation {
         Operation::Subscribe(command) => (&command.principal, command.connection_id),
         Operation::Unsubscribe(command) => (&command.principal, command.connection_id),
-        _ => return Ok(None),
+        Operation::UpdateReported(command) => (&command.principal, command.connection_id),
+        _ => return None,
     };
-    let (Some(Ok(principal)), Some(connection_id)) = (principal.as_ref().map(TryFrom::try_from), connection_id) else {
-        return Ok(Some(refused(Code::Invalid, "a session without principal or connection")));
-    };
-    let replaced = leader.is_replaced(&principal, connection_id.into()).ok_or_else(|| leader.not_leader())?;
-    Ok(replaced.then(|| refused(Code::ConnectionReplaced, "")))
+    Some((principal.as_ref()?.try_into().ok()?, connection_id?.into()))
+}
+
+fn interests_of(operation: &Operation) -> Option<Interests> {
+    match operation {
+        Operation::Subscribe(command) => Some(Interests::from_bits(command.interests)),
+        Operation::Unsubscribe(command) => Some(Interests::from_bits(command.interests)),
+        _ => None,
+    }
+}
+
+/// Whose twin a back end writes.
+fn twin_of(operation: &Operation) -> Option<Principal> {
+    match operation {
+        Operation::UpdateTwin(command) => command.principal.as_ref()?.try_into().ok(),
+        _ => None,
+    }
 }
 
 async fn read_result(leader: &Leader, read: v1::Read) -> Result<ReadResult, Refusal> {
@@ -173,8 +218,14 @@ fn overlay(sessions: &Sessions, answer: &mut Answer) {
         Answer::Devices(devices) => devices.devices.iter_mut().for_each(|device| sessions.overlay_device(device)),
         Answer::Modules(modules) => modules.modules.iter_mut().for_each(|module| sessions.overlay_module(module)),
         Answer::Statistics(statistics) => statistics.connected_device_count = sessions.connected_device_count(),
+        Answer::Twin(twin) => overlay_twin(sessions, twin),
         Answer::NotFound(_) | Answer::Credentials(_) | Answer::Settings(_) => {}
     }
+}
+
+fn overlay_twin(sessions: &Sessions, twin: &mut v1::Twin) {
+    twin.device.iter_mut().for_each(|device| sessions.overlay_device(device));
+    twin.module.iter_mut().for_each(|module| sessions.overlay_module(module));
 }
 
 fn refused(code: Code, detail: &str) -> CommandResult {

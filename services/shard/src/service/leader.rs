@@ -211,6 +211,9 @@ impl Leader {
             Effect::IdentityChanged(principal) => return self.push_identity(&principal),
             Effect::DeviceDeleted(device_id) => _ = self.change(|sessions, _| sessions.device_deleted(&device_id)),
             Effect::ModuleDeleted(principal) => _ = self.change(|sessions, _| sessions.deleted(&principal)),
+            Effect::DesiredUpdated(principal, delta) => {
+                self.change(|sessions, _| sessions.desired_updated(&principal, delta));
+            }
             Effect::SettingsChanged(settings) => self.publish(settings),
             Effect::LeadershipStarted { .. } => {}
         }

@@ -1,6 +1,6 @@
 //! What is kept of one principal: small, for there are as many as connected devices.
 
-use model::ConnectionId;
+use model::{ConnectionId, Interests};
 use proto::shard::v1::Presence;
 
 use super::{LinkId, NEVER};
@@ -36,6 +36,10 @@ impl Held {
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub held: Held,
+    /// What its connection wants to be told.
+    pub interests: Interests,
+    /// The desired version that it was told last, or was there when it came.
+    pub desired_version: u64,
     pub connection_state_updated_time: i64,
     pub last_activity_time: i64,
     /// The activity that was written last; the next one is written when it is old enough.
@@ -58,6 +62,8 @@ impl Session {
     pub fn expected(stored: &Presence) -> Self {
         Self {
             held: Held::Expected,
+            interests: Interests::default(),
+            desired_version: 0,
             connection_state_updated_time: stored.connection_state_updated_time,
             last_activity_time: stored.last_activity_time,
             written_activity_time: stored.last_activity_time,
@@ -69,6 +75,8 @@ impl Session {
     pub fn unknown() -> Self {
         Self {
             held: Held::Gone { newest: NEVER },
+            interests: Interests::default(),
+            desired_version: 0,
             connection_state_updated_time: 0,
             last_activity_time: 0,
             written_activity_time: 0,

@@ -10,6 +10,7 @@
 //! It knows nothing of streams, Raft or the identities behind the principals. A change of leader starts an empty one;
 //! gateways attach their live connections again, and for [`EXPECTED_FOR`] nobody is reported disconnected.
 
+mod desired;
 mod entry;
 mod presence;
 
@@ -18,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{ConnectionId, DeviceId, Principal, Timestamp};
+use model::{ConnectionId, DeviceId, Interests, Principal, Timestamp};
 use proto::shard::v1::{self, detached::Reason, shard_frame::Body};
 
 use crate::state::StoredPresence;
@@ -123,6 +124,7 @@ impl Sessions {
             self.push_detached(old_link, principal, old, Reason::Replaced);
         }
         self.hold(principal, Held::Live { link, connection_id }, now);
+        self.interested(principal, connection_id, Interests::default());
         if previous.is_none() {
             self.active(principal, now);
         }
@@ -141,6 +143,15 @@ impl Sessions {
             && newest == connection_id
         {
             self.hold(principal, Held::Gone { newest }, now);
+        }
+    }
+
+    /// What the connection wants to be told from now on; nothing when it is not the principal's.
+    pub fn interested(&mut self, principal: &Principal, connection_id: ConnectionId, interests: Interests) {
+        if let Some(session) = self.sessions.get_mut(principal)
+            && session.held.newest() == Some(connection_id)
+        {
+            session.interests = interests;
         }
     }
 

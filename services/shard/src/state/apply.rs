@@ -8,7 +8,7 @@ use proto::{
 use super::{
     Effect, bulk, commands, keys, presence, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
-    session, settings,
+    session, settings, twin,
 };
 use crate::store::{StoreError, Transaction};
 
@@ -60,6 +60,9 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::PutConsumerGroups(command)) => settings::put_consumer_groups(entry, command),
         Some(Operation::PutOverrides(command)) => settings::put_overrides(entry, command),
         Some(Operation::ChangeIdentities(command)) => bulk::change_identities(entry, command),
+        Some(Operation::UpdateTwin(command)) => twin::update(entry, &command),
+        Some(Operation::UpdateReported(command)) => twin::report(entry, &command),
+        Some(Operation::AnnounceModel(command)) => twin::announce_model(entry, command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

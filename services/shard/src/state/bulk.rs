@@ -10,6 +10,7 @@ use proto::shard::v1::{
 use super::{
     Effect, keys, registry,
     rows::{Entry, Failure, device, invalid, module, parse_principal},
+    twin,
 };
 use crate::store::StoreError;
 
@@ -33,6 +34,7 @@ fn change_identity(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> R
         Some(Operation::PutModule(command)) => registry::put_module(entry, command)?,
         Some(Operation::DeleteModule(command)) => registry::delete_module(entry, &command)?,
         Some(Operation::RegenerateKeys(command)) => return regenerate_keys(entry, command).map(Changed::Keys),
+        Some(Operation::UpdateTwin(command)) => twin::update(entry, &command)?,
         None => return Err(invalid("a change of a newer version")),
     };
     Ok(Changed::Done(v1::Empty {}))

@@ -12,6 +12,8 @@ pub enum Effect {
     DeviceDeleted(DeviceId),
     /// One module is gone.
     ModuleDeleted(Principal),
+    /// The desired properties of a principal were written; versions without a gap.
+    DesiredUpdated(Principal, v1::DesiredDelta),
     /// The hub's settings are these now.
     SettingsChanged(v1::HubSettings),
     /// The leadership whose fence is that log index has begun.

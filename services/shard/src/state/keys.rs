@@ -13,6 +13,8 @@
 //! | 0x11 | device id, 0x00, module id | `ModuleIdentity` |
 //! | 0x12 | device id, 0x00, module id (empty: the device itself) | `StoredSession` |
 //! | 0x13 | device id, 0x00, module id (empty: the device itself) | `Presence` |
+//! | 0x14 | device id, 0x00, module id (empty: the device itself) | `StoredTwin`, once somebody wrote it |
+//! | 0x15 | the same, 0x00, desired version (8 bytes big-endian) | `DesiredDelta` |
 //! | 0x20 | incarnation (8 bytes big-endian) | `StoredClient` |
 //! | 0x21 | incarnation, sequence (8 bytes big-endian each) | `CommandResult` |
 //!
@@ -28,6 +30,8 @@ const DEVICE: u8 = 0x10;
 const MODULE: u8 = 0x11;
 const SESSION: u8 = 0x12;
 const PRESENCE: u8 = 0x13;
+const TWIN: u8 = 0x14;
+const DESIRED_DELTA: u8 = 0x15;
 const CLIENT: u8 = 0x20;
 const RESULT: u8 = 0x21;
 
@@ -46,6 +50,8 @@ pub enum Key {
     Module(DeviceId, ModuleId),
     Session(Principal),
     Presence(Principal),
+    Twin(Principal),
+    DesiredDelta(Principal, u64),
     Client { incarnation: u64 },
     Result { incarnation: u64, sequence: u64 },
 }
@@ -66,6 +72,12 @@ impl Key {
             }
             SESSION => Self::Session(decode_principal(row)?),
             PRESENCE => Self::Presence(decode_principal(row)?),
+            TWIN => Self::Twin(decode_principal(row)?),
+            DESIRED_DELTA => {
+                let (principal, version) = row.split_at_checked(row.len().checked_sub(9)?)?;
+                let version = version.strip_prefix(&[SEPARATOR])?.try_into().ok()?;
+                Self::DesiredDelta(decode_principal(principal)?, u64::from_be_bytes(version))
+            }
             CLIENT => Self::Client { incarnation: u64::from_be_bytes(row.try_into().ok()?) },
             RESULT => {
                 let (incarnation, sequence) = row.split_at_checked(8)?;
@@ -161,6 +173,32 @@ pub fn presences() -> Range {
     Range { from: vec![PRESENCE], to: vec![PRESENCE + 1] }
 }
 
+/// The twin of the principal.
+pub fn twin(principal: &Principal) -> Vec<u8> {
+    of_principal(TWIN, principal)
+}
+
+/// The twins of the device and its modules.
+pub fn twins_of(device_id: &DeviceId) -> Range {
+    range_of_device(TWIN, device_id)
+}
+
+/// What the principal is told of that version of its desired properties.
+pub fn desired_delta(principal: &Principal, version: u64) -> Vec<u8> {
+    [of_principal(DESIRED_DELTA, principal).as_slice(), &[SEPARATOR], &version.to_be_bytes()].concat()
+}
+
+/// What the principal is told of the versions from that one on.
+pub fn desired_deltas(principal: &Principal, from_version: u64) -> Range {
+    let to = [of_principal(DESIRED_DELTA, principal).as_slice(), &[AFTER_SEPARATOR]].concat();
+    Range { from: desired_delta(principal, from_version), to }
+}
+
+/// The same of the device and its modules, every version.
+pub fn desired_deltas_of(device_id: &DeviceId) -> Range {
+    range_of_device(DESIRED_DELTA, device_id)
+}
+
 /// What is remembered of a client.
 pub fn client(incarnation: u64) -> Vec<u8> {
     joined(CLIENT, &[&incarnation.to_be_bytes()])
@@ -237,7 +275,9 @@ mod tests {
             prop_assert_eq!(Key::decode(&device(&d)), Some(Key::Device(d.clone())));
             prop_assert_eq!(Key::decode(&module(&d, &m)), Some(Key::Module(d, m)));
             prop_assert_eq!(Key::decode(&session(&p)), Some(Key::Session(p.clone())));
-            prop_assert_eq!(Key::decode(&presence(&p)), Some(Key::Presence(p)));
+            prop_assert_eq!(Key::decode(&presence(&p)), Some(Key::Presence(p.clone())));
+            prop_assert_eq!(Key::decode(&twin(&p)), Some(Key::Twin(p.clone())));
+            prop_assert_eq!(Key::decode(&desired_delta(&p, sequence)), Some(Key::DesiredDelta(p, sequence)));
             prop_assert_eq!(Key::decode(&client(incarnation)), Some(Key::Client { incarnation }));
             prop_assert_eq!(Key::decode(&result(incarnation, sequence)), Some(Key::Result { incarnation, sequence }));
         }
@@ -256,6 +296,14 @@ mod tests {
             prop_assert!(within(&module(&p.device_id, &m), &modules_of(&p.device_id)));
             prop_assert_eq!(within(&session(&p), &sessions_of(&other)), p.device_id == other);
             prop_assert_eq!(within(&module(&other, &m), &modules_of(&p.device_id)), p.device_id == other);
+            prop_assert!(within(&twin(&p), &twins_of(&p.device_id)));
+            prop_assert!(within(&desired_delta(&p, sequence), &desired_deltas_of(&p.device_id)));
+            prop_assert!(within(&desired_delta(&p, sequence), &desired_deltas(&p, 0)));
+            prop_assert_eq!(
+                within(&desired_delta(&Principal::device(other.clone()), sequence), &desired_deltas(&p, 0)),
+                p == Principal::device(other.clone())
+            );
+            prop_assert_eq!(within(&desired_delta(&p, sequence), &desired_deltas(&p, incarnation)), sequence >= incarnation);
             prop_assert!(within(&result(incarnation, sequence), &results_of(incarnation)));
             prop_assert!(!within(&result(incarnation.wrapping_add(1), sequence), &results_of(incarnation)));
             prop_assert!(within(&client(incarnation), &clients()));

@@ -21,6 +21,7 @@ mod rows;
 mod session;
 mod settings;
 mod statistics;
+mod twin;
 
 pub use apply::{Applied, apply};
 pub use commands::{expired_clients, is_expired};
@@ -30,6 +31,7 @@ pub use read::{credentials, read, subscriptions};
 pub use rows::entry_time;
 pub use session::changes_nothing;
 pub use settings::settings;
+pub use twin::{desired_version, document, missed_deltas};
 
 #[cfg(test)]
 mod tests;

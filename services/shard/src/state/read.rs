@@ -13,6 +13,7 @@ use super::{
     rows::{decode, device, get, module},
     settings::settings,
     statistics::statistics,
+    twin,
 };
 use crate::store::{Rows, StoreError};
 
@@ -29,6 +30,10 @@ pub fn read(rows: &impl Rows, query: &Query) -> Result<ReadResult, StoreError> {
         Query::GetStatistics(_) => Some(Answer::Statistics(statistics(rows)?)),
         Query::GetCredentials(query) => match query.principal.as_ref().map(Principal::try_from) {
             Some(Ok(principal)) => credentials(rows, &principal)?.map(Answer::Credentials),
+            _ => None,
+        },
+        Query::GetTwin(query) => match query.principal.as_ref().map(Principal::try_from) {
+            Some(Ok(principal)) => twin::document(rows, &principal)?.map(Answer::Twin),
             _ => None,
         },
         Query::GetSettings(_) => settings(rows)?.map(Answer::Settings),
@@ -50,6 +55,18 @@ pub fn credentials(rows: &impl Rows, principal: &Principal) -> Result<Option<Cre
 pub fn subscriptions(rows: &impl Rows, principal: &Principal) -> Result<Option<Vec<v1::Subscription>>, StoreError> {
     let session: Option<StoredSession> = get(rows, &keys::session(principal))?;
     Ok(session.map(|session| session.subscriptions))
+}
+
+/// The identities of a principal with their connection states; `None` when it is not registered.
+pub fn identity(
+    rows: &impl Rows,
+    principal: &Principal,
+) -> Result<Option<(DeviceIdentity, Option<ModuleIdentity>)>, StoreError> {
+    let Some(device) = device(rows, &principal.device_id)? else { return Ok(None) };
+    let device = with_presence(rows, device)?;
+    let Some(module_id) = &principal.module_id else { return Ok(Some((device, None))) };
+    let Some(module) = module(rows, &principal.device_id, module_id)? else { return Ok(None) };
+    Ok(Some((device, Some(with_module_presence(rows, module)?))))
 }
 
 fn get_device(rows: &impl Rows, device_id: &str) -> Result<Option<DeviceIdentity>, StoreError> {

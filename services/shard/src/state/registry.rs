@@ -2,7 +2,7 @@
 
 use model::{DeviceId, ModuleId, Principal};
 use proto::shard::v1::{
-    self, DeleteDevice, DeleteModule, DeviceIdentity, ModuleIdentity, PutDevice, PutModule, authentication,
+    self, DeleteDevice, DeleteModule, DeviceIdentity, ModuleIdentity, PutDevice, PutModule, UpdateTwin, authentication,
     command_error::Code, command_result::Outcome, precondition::Kind,
 };
 
@@ -11,7 +11,7 @@ use super::{
     edge::settle_scopes,
     keys,
     rows::{DONE, Entry, Failure, device, invalid, module, parse_device_id, parse_module_id},
-    statistics,
+    statistics, twin,
 };
 use crate::store::Rows;
 
@@ -64,7 +64,15 @@ pub fn put_device(entry: &mut Entry<'_, '_>, command: PutDevice) -> Result<Outco
         None => create_device(entry, &device_id, identity)?,
         Some(stored) => replace_device(entry, &device_id, stored, identity)?,
     };
+    put_twin(entry, Principal::device(device_id), command.twin)?;
     Ok(Outcome::Device(identity))
+}
+
+/// The twin that comes with an identity.
+fn put_twin(entry: &mut Entry<'_, '_>, principal: Principal, command: Option<UpdateTwin>) -> Result<(), Failure> {
+    let Some(command) = command else { return Ok(()) };
+    let command = UpdateTwin { principal: Some((&principal).into()), ..command };
+    twin::update(entry, &command).map(|_| ())
 }
 
 fn create_device(
@@ -163,6 +171,8 @@ pub fn delete_device(entry: &mut Entry<'_, '_>, command: &DeleteDevice) -> Resul
     let modules = entry.delete_all(&keys::modules_of(&device_id))?;
     entry.delete_all(&keys::sessions_of(&device_id))?;
     entry.delete_all(&keys::presences_of(&device_id))?;
+    entry.delete_all(&keys::twins_of(&device_id))?;
+    entry.delete_all(&keys::desired_deltas_of(&device_id))?;
     statistics::change(entry, |statistics| {
         statistics.total_device_count -= 1;
         *count_of_status(statistics, stored.disabled) -= 1;
@@ -184,9 +194,10 @@ pub fn put_module(entry: &mut Entry<'_, '_>, command: PutModule) -> Result<Outco
     let stored = module(entry.rows, &device_id, &module_id)?;
     check(command.precondition, stored.as_ref().map(|module| module.etag), &MODULE)?;
     let key = keys::module(&device_id, &module_id);
+    let principal = Principal::module(device_id.clone(), module_id);
     let generation_id = match stored {
         Some(stored) => {
-            entry.effects.push(Effect::IdentityChanged(Principal::module(device_id, module_id)));
+            entry.effects.push(Effect::IdentityChanged(principal.clone()));
             stored.generation_id
         }
         None => {
@@ -197,6 +208,7 @@ pub fn put_module(entry: &mut Entry<'_, '_>, command: PutModule) -> Result<Outco
     };
     let identity = ModuleIdentity { generation_id, etag: entry.next_etag()?, presence: None, ..identity };
     entry.put(&key, &identity);
+    put_twin(entry, principal, command.twin)?;
     Ok(Outcome::Module(identity))
 }
 
@@ -223,6 +235,7 @@ fn remove_module(entry: &mut Entry<'_, '_>, principal: Principal, module_id: &Mo
     entry.rows.delete(&keys::module(&principal.device_id, module_id));
     entry.rows.delete(&keys::session(&principal));
     entry.rows.delete(&keys::presence(&principal));
+    twin::delete(entry, &principal)?;
     statistics::change(entry, |statistics| statistics.module_count -= 1)?;
     entry.effects.push(Effect::ModuleDeleted(principal));
     Ok(())

@@ -8,6 +8,7 @@ use proto::shard::v1::{
 use super::{
     keys,
     rows::{DONE, Entry, Failure, get, parse_principal},
+    twin,
 };
 use crate::store::{Rows, StoreError};
 
@@ -33,7 +34,7 @@ pub fn subscribe(entry: &mut Entry<'_, '_>, command: Subscribe) -> Result<Outcom
 
 fn grant(session: &mut StoredSession, subscription: Subscription) {
     match session.subscriptions.iter_mut().find(|stored| stored.filter == subscription.filter) {
-        Some(stored) => stored.quality_of_service = subscription.quality_of_service,
+        Some(stored) => *stored = subscription,
         None => session.subscriptions.push(subscription),
     }
 }
@@ -60,7 +61,7 @@ pub fn clear(entry: &mut Entry<'_, '_>, command: &ClearSession) -> Result<Outcom
     Ok(DONE)
 }
 
-/// Whether the session is already as the operation wants it, so that it needs no entry (design "MQTT session row").
+/// Whether the state is already as the operation wants it, so that it needs no entry (design "MQTT session row").
 /// Other operations always need one.
 pub fn changes_nothing(rows: &impl Rows, operation: &Operation) -> Result<bool, StoreError> {
     let stored = |principal: &Option<v1::Principal>| match parse_principal(principal.as_ref()) {
@@ -68,11 +69,14 @@ pub fn changes_nothing(rows: &impl Rows, operation: &Operation) -> Result<bool, 
         Err(_) => Ok(None),
     };
     Ok(match operation {
+        // Without filters it is about a connection with CleanSession 1, of which nothing is stored.
+        Operation::Subscribe(command) if command.subscriptions.is_empty() => true,
         Operation::Subscribe(command) => stored(&command.principal)?
             .is_some_and(|session| command.subscriptions.iter().all(|wanted| session.subscriptions.contains(wanted))),
         Operation::Unsubscribe(command) => !stored(&command.principal)?
             .is_some_and(|session| session.subscriptions.iter().any(|stored| command.filters.contains(&stored.filter))),
         Operation::ClearSession(command) => stored(&command.principal)?.is_none(),
+        Operation::AnnounceModel(command) => twin::is_announced(rows, command)?,
         _ => false,
     })
 }

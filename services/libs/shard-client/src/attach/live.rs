@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use model::{ConnectionId, Credentials, GroupId, Principal};
+use model::{ConnectionId, Credentials, GroupId, Interests, Principal};
 use parking_lot::Mutex;
 use proto::shard::v1::{self, attach_refused, detached, gateway_frame::Body};
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{Attachment, NewAttachment};
-use crate::{AttachError, Mailbox, SessionEvent, Unavailable};
+use crate::{AttachError, DesiredUpdate, Mailbox, SessionEvent, Unavailable};
 
 /// Attachments without an answer at most.
 const PENDING_MAX: usize = 16_384;
@@ -42,6 +42,9 @@ struct Live {
     connection_id: ConnectionId,
     verified: Verified,
     model_id: Option<Box<str>>,
+    interests: Interests,
+    /// The desired version it was told last.
+    desired_version: u64,
     mailbox: Arc<Mailbox>,
     active_at: Option<Instant>,
 }
@@ -219,6 +222,8 @@ impl Attachments {
             connection_id,
             verified: Verified::from(&attach.credentials),
             model_id: attach.model_id.map(Into::into),
+            interests: attached.subscriptions.iter().map(|stored| Interests::from_bits(stored.interests)).collect(),
+            desired_version: attached.desired_version,
             mailbox: mailbox.clone(),
             active_at: None,
         };
@@ -272,8 +277,30 @@ impl Attachments {
         if let Some(live) = self.state.lock().remove_live(&principal, connection_id) {
             live.mailbox.deliver(match detached.reason() {
                 detached::Reason::Deleted => SessionEvent::Deleted,
+                detached::Reason::MissedUpdates => SessionEvent::MissedUpdates,
                 _ => SessionEvent::Replaced,
             });
+        }
+    }
+
+    /// What the connection subscribed to.
+    pub fn interested(&self, principal: &Principal, connection_id: ConnectionId, interests: Interests) {
+        if let Some(live) = self.state.lock().live_mut(principal, connection_id) {
+            live.interests = interests;
+        }
+    }
+
+    /// The leader tells of a write of the desired properties.
+    pub fn desired_updated(&self, updated: v1::DesiredUpdated) {
+        let Some((principal, connection_id)) = parse(updated.principal.as_ref(), updated.connection_id) else {
+            return;
+        };
+        let Some(delta) = updated.delta else { return };
+        let mut state = self.state.lock();
+        let Some(live) = state.live_mut(&principal, connection_id) else { return };
+        if delta.version > live.desired_version {
+            live.desired_version = delta.version;
+            live.mailbox.desired_updated(DesiredUpdate { version: delta.version, patch: delta.patch });
         }
     }
 
@@ -297,9 +324,7 @@ impl Attachments {
         credentials: Option<Credentials>,
     ) -> bool {
         let mut state = self.state.lock();
-        let Some(live) = state.live.get_mut(principal).filter(|live| live.connection_id == connection_id) else {
-            return false;
-        };
+        let Some(live) = state.live_mut(principal, connection_id) else { return false };
         let credentials = credentials.filter(|known| known.module.is_some() == principal.module_id.is_some());
         let Some(credentials) = credentials else {
             live.mailbox.deliver(SessionEvent::Deleted);
@@ -316,6 +341,10 @@ impl State {
     fn next_attach_id(&mut self) -> u64 {
         self.next_attach_id += 1;
         self.next_attach_id
+    }
+
+    fn live_mut(&mut self, principal: &Principal, connection_id: ConnectionId) -> Option<&mut Live> {
+        self.live.get_mut(principal).filter(|live| live.connection_id == connection_id)
     }
 
     fn remove_live(&mut self, principal: &Principal, connection_id: ConnectionId) -> Option<Live> {
@@ -354,6 +383,8 @@ fn attach_again(principal: &Principal, live: &Live) -> v1::Attach {
         // The connection has its filters; the stored ones need not travel again.
         clean_session: true,
         model_id: live.model_id.as_deref().map(Into::into),
+        interests: live.interests.to_bits(),
+        desired_version: live.desired_version,
         ..identified(principal, &live.verified)
     }
 }

@@ -1,0 +1,65 @@
+//! How a connection ends: deadlines, and what is left to do.
+
+use super::*;
+
+impl Connection {
+    /// Fails when a deadline has passed; else sleeps until the next one.
+    pub(super) fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
+        loop {
+            let deadline = self.check_deadlines(Instant::now())?.into();
+            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_deadlines(&self, now: Instant) -> Result<Instant, Close> {
+        let acknowledge_timeout = Duration::from_secs(self.front.config.limits.acknowledge_timeout_seconds);
+        if let Some(violation) = self.protocol.handle_timeout(now) {
+            return Err(violation.into());
+        }
+        let mut deadline = self.protocol.deadline();
+        if let Some(expires) = self.expires {
+            if expires <= now {
+                return Err(Close::TokenExpired);
+            }
+            deadline = deadline.min(expires);
+        }
+        if let Some(oldest) = self.unacknowledged.oldest() {
+            if oldest + acknowledge_timeout <= now {
+                return Err(Close::AcknowledgeTimeout);
+            }
+            deadline = deadline.min(oldest + acknowledge_timeout);
+        }
+        let waits_for_room = self.unacknowledged.is_empty() && !self.front.has_room();
+        Ok(if waits_for_room { deadline.min(now + ROOM_RETRY) } else { deadline })
+    }
+
+    /// Says goodbye and cleans up.
+    pub(super) async fn end(mut self, close: Close) {
+        let (reason, code) = close.name_and_code();
+        let principal: &Principal = &self.session.principal;
+        self.front.shard_client.detach(principal, self.session.connection_id);
+        self.front.metrics.closes.with_label_values(&[reason]).inc();
+        let seconds = self.connected_at.elapsed().as_secs();
+        let (peer, connection) = (self.peer, self.place.number());
+        tracing::info!(%principal, %peer, connection, reason, code, seconds, detail = %close, "disconnected");
+        let incident =
+            Incident { time: self.front.now(), peer, protocol: "MQTT", cause: reason, reason: close.to_string() };
+        self.front.history.disconnected(&principal.to_string(), incident);
+        if close.fires_will()
+            && let Some(will) = self.will.take()
+        {
+            will.publish(&self.front, &self.stamp).await;
+        }
+        if !matches!(close, Close::Broken(_)) {
+            self.socket.queue_close();
+        }
+        // The reason why it broke, too, may be in words for the peer, who may be gone already.
+        let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+}
