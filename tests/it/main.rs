@@ -13,6 +13,7 @@ mod explain;
 mod hostile;
 mod keep_alive;
 mod live_credentials;
+mod methods;
 mod permissions;
 mod persistent_session;
 mod properties;

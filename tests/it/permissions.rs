@@ -40,6 +40,8 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("PUT", "/twins/{device}/modules/m", "x x - - - - - - -"),
     ("PATCH", "/twins/{device}/tags", "x x - - - - - - -"),
     ("PUT", "/twins/{device}/properties/desired", "x x - - - - - - -"),
+    ("POST", "/twins/{device}/methods", "x x - - - - - - -"),
+    ("POST", "/twins/{device}/modules/m/methods", "x x - - - - - - -"),
     ("POST", "/devices/{device}/messages/events", "x - x - - x - - -"),
     ("POST", "/devices/{device}/modules/m/messages/events", "x - x - - - x - -"),
     ("GET", "/ironhub/v1/events?since=latest", "x x - - - - - - -"),

@@ -6,8 +6,8 @@ use auth::Refusal;
 use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId, Principal};
-use serde_json::json;
-use shard_client::{RegistryError, SettingsError, TwinError, Unavailable};
+use serde_json::{Value, json};
+use shard_client::{MethodError, RegistryError, SettingsError, TwinError, Unavailable};
 
 use super::body::{Body, with_json};
 use crate::websocket::BadHandshake;
@@ -28,6 +28,8 @@ const UNAUTHORIZED: Code = Code(401_003, "IotHubUnauthorized");
 const SYSTEM_MODULE: Code = Code(401_100, "SystemModuleModifyUnauthorizedAccess");
 const QUOTA_EXCEEDED: Code = Code(403_002, "IotHubQuotaExceeded");
 const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
+const TOO_MANY_METHODS: Code = Code(403_800, "DeviceMaximumInflightMethodExceeded");
+const DEVICE_NOT_ONLINE: Code = Code(404_103, "DeviceNotOnline");
 const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
@@ -39,6 +41,7 @@ const MESSAGE_TOO_LARGE: Code = Code(413_001, "MessageTooLarge");
 const TOO_MANY_DEVICES: Code = Code(413_002, "TooManyDevices");
 const TOO_MANY_MODULES: Code = Code(413_003, "TooManyModulesOnDevice");
 const UPGRADE_REQUIRED: Code = Code(426_000, "GenericUpgradeRequired");
+const BAD_GATEWAY: Code = Code(502_000, "GenericBadGateway");
 const SERVICE_UNAVAILABLE: Code = Code(503_001, "ServiceUnavailable");
 const SERVER_BUSY: Code = Code(503_005, "ServerBusy");
 const GATEWAY_TIMEOUT: Code = Code(504_101, "GatewayTimeout");
@@ -209,6 +212,33 @@ impl ApiError {
         }
     }
 
+    /// Which device an error is about is known to the caller only.
+    pub fn method(error: MethodError, principal: &Principal) -> Self {
+        match error {
+            MethodError::NotFound => Self::twin_not_found(principal),
+            MethodError::NotOnline => Self::new(
+                DEVICE_NOT_ONLINE,
+                "The operation failed because the requested device isn't online: it is not connected, or not subscribed to methods",
+            ),
+            MethodError::TimedOut => Self::new(GATEWAY_TIMEOUT, "Timed out waiting for the response from device."),
+            MethodError::LeaderLost => {
+                Self::new(GATEWAY_TIMEOUT, format!("Timed out waiting for the response from device: {error}"))
+            }
+            MethodError::TooMany => Self::new(TOO_MANY_METHODS, error.to_string()),
+            MethodError::Unavailable(error) => error.into(),
+        }
+    }
+
+    /// A device answered a method with something else than JSON.
+    pub fn bad_answer(why: String) -> Self {
+        Self::new(BAD_GATEWAY, format!("The device's answer to the method cannot be passed on: {why}"))
+    }
+
+    /// Whether the envelope holds the error as JSON in text: methods have always been answered so (rest §10).
+    fn is_nested(&self) -> bool {
+        self.code == DEVICE_NOT_ONLINE || self.code == GATEWAY_TIMEOUT
+    }
+
     /// The status of the response.
     pub fn status(&self) -> StatusCode {
         let status = u16::try_from(self.code.0 / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
@@ -235,14 +265,9 @@ impl ApiError {
         self.code.0 / 1000 == 503
     }
 
-    /// As a response with the classic envelope. The tracking id, see [`crate::tracking`], is in the log as well.
+    /// As a response with the classic envelope, or the nested one. The tracking id, see [`crate::tracking`], is in the log as well.
     pub fn into_response(self, tracking_id: &str) -> Response<Body> {
-        // What stands behind a second ';' is lost in some clients.
-        let message = self.message.replace(';', ",");
-        let envelope = json!({
-            "Message": format!("ErrorCode:{};{message}", self.name()),
-            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
-        });
+        let envelope = if self.is_nested() { self.nested(tracking_id) } else { self.classic(tracking_id) };
         let mut response = with_json(self.status(), envelope.to_string().into_bytes());
         let headers = response.headers_mut();
         headers.insert("iothub-errorcode", HeaderValue::from_static(self.name()));
@@ -252,6 +277,28 @@ impl ApiError {
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
+    }
+}
+
+impl ApiError {
+    fn classic(&self, tracking_id: &str) -> Value {
+        // What stands behind a second ';' is lost in some clients.
+        let message = self.message.replace(';', ",");
+        json!({
+            "Message": format!("ErrorCode:{};{message}", self.name()),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}"),
+        })
+    }
+
+    /// Flat inside: one client reads the inner object as texts only.
+    fn nested(&self, tracking_id: &str) -> Value {
+        let inner = json!({
+            "errorCode": self.number(),
+            "trackingId": tracking_id,
+            "message": self.message,
+            "timestampUtc": crate::front::now().to_string(),
+        });
+        json!({ "Message": inner.to_string(), "ExceptionMessage": "" })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
 //!
 //! ```text
-//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, bulk, regenerate_keys, settings, statistics, telemetry, events
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, methods, bulk, regenerate_keys, settings, statistics, telemetry, events
 //!                          | -> websocket -> the MQTT head, with what is left of the connection
 //!                                             | errors of every operation
 //!                                             v
@@ -19,6 +19,7 @@ mod explain;
 mod header_case;
 mod identity_json;
 mod if_match;
+mod methods;
 mod modules;
 mod path;
 mod query;

@@ -12,7 +12,7 @@ use super::{
     body::Body,
     bulk, devices,
     error::ApiError,
-    events, explain, header_case, modules,
+    events, explain, header_case, methods, modules,
     path::segments,
     query::Query,
     regenerate_keys, settings, statistics, telemetry,
@@ -34,8 +34,12 @@ pub(super) struct Call<'a> {
 
 /// Answers a request; every error becomes a response.
 pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Response<Body> {
-    let within = Duration::from_secs(context.front.config.https.request_timeout_seconds);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let within = match segments(&path).last() {
+        // How long a method may take is its caller's to say.
+        Some(last) if last.eq_ignore_ascii_case("methods") => methods::REQUEST_MAX,
+        _ => Duration::from_secs(context.front.config.https.request_timeout_seconds),
+    };
     let outcome = timeout(within, run(context, request)).await.unwrap_or_else(|_| Err(ApiError::timeout()));
     let mut response = outcome.unwrap_or_else(|error| fail(context, &method, &path, error));
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
@@ -105,6 +109,14 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
                 Method::DELETE => modules::delete(call, device_id, module_id).await,
                 _ => Err(ApiError::method_not_allowed()),
             }
+        }
+        ["twins", _, "methods"] => {
+            let principal = Principal::device(device_id(id(1))?);
+            only(method, Method::POST)?.then(methods::invoke(call, principal)).await
+        }
+        ["twins", _, "modules", _, "methods"] => {
+            let principal = Principal::module(device_id(id(1))?, module_id(id(3))?);
+            only(method, Method::POST)?.then(methods::invoke(call, principal)).await
         }
         ["twins", _, ref part @ ..] if let Some(part) = twin_part(part) => {
             let principal = Principal::device(device_id(id(1))?);

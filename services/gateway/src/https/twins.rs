@@ -69,7 +69,7 @@ pub(super) async fn write(
 }
 
 /// The resource that a token must be for.
-fn resource(principal: &Principal) -> Vec<&str> {
+pub(super) fn resource(principal: &Principal) -> Vec<&str> {
     let mut path = vec!["twins", principal.device_id.as_str()];
     path.extend(principal.module_id.iter().flat_map(|id| ["modules", id.as_str()]));
     path

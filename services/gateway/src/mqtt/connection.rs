@@ -183,6 +183,7 @@ impl Connection {
         loop {
             self.poll_change(context, &mut buffers.out)?;
             self.poll_twin(context, &mut buffers.out)?;
+            self.poll_methods(&mut buffers.out);
             self.poll_acknowledgements(context, &mut buffers.out)?;
             let progress = self.parse_unparsed(&mut buffers.out)?;
             self.poll_twin(context, &mut buffers.out)?;

@@ -21,10 +21,11 @@ pub enum Operation {
     ExplainIdentity,
     ReadTwin,
     WriteTwin,
+    InvokeMethod,
 }
 
 /// Operation and the rights of which any one suffices, unless it needs them all.
-const TABLE: [(Operation, &[Right]); 16] = [
+const TABLE: [(Operation, &[Right]); 17] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -39,6 +40,7 @@ const TABLE: [(Operation, &[Right]); 16] = [
     (Operation::SendTelemetry, &[Right::DeviceConnect]),
     (Operation::ReadTwin, &[Right::ServiceConnect]),
     (Operation::WriteTwin, &[Right::ServiceConnect]),
+    (Operation::InvokeMethod, &[Right::ServiceConnect]),
     (Operation::ExplainIdentity, &[Right::RegistryRead, Right::ServiceConnect]),
     (
         Operation::ManageSettings,

@@ -13,7 +13,7 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 /// Operation; then, in the order above, who may.
-const EXPECTED: [(Operation, [bool; 5]); 16] = [
+const EXPECTED: [(Operation, [bool; 5]); 17] = [
     (Operation::ReadDevice, [true, false, false, true, true]),
     (Operation::ListDevices, [true, false, false, true, true]),
     (Operation::WriteDevice, [true, false, false, false, true]),
@@ -28,6 +28,7 @@ const EXPECTED: [(Operation, [bool; 5]); 16] = [
     (Operation::SendTelemetry, [true, false, true, false, false]),
     (Operation::ReadTwin, [true, true, false, false, false]),
     (Operation::WriteTwin, [true, true, false, false, false]),
+    (Operation::InvokeMethod, [true, true, false, false, false]),
     (Operation::ExplainIdentity, [true, true, false, true, true]),
     (Operation::ManageSettings, [true, false, false, false, false]),
 ];

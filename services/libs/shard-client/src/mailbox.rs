@@ -10,8 +10,12 @@ use futures::{future::poll_fn, task::AtomicWaker};
 use model::Credentials;
 use parking_lot::Mutex;
 
+use crate::MethodCallId;
+
 /// Desired updates that wait for a connection at most; one that does not take them misses some and has to end.
 const DESIRED_UPDATES_MAX: usize = 64;
+/// Methods that wait for a connection at most.
+const METHOD_CALLS_MAX: usize = 32;
 
 /// Something happened to the session of a live connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,15 @@ pub struct DesiredUpdate {
     pub patch: Bytes,
 }
 
+/// A method for the device to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodCall {
+    pub call_id: MethodCallId,
+    pub name: String,
+    /// JSON text.
+    pub payload: Bytes,
+}
+
 /// Where the events of one connection arrive. Small, and bounded: newer news of the identity replace older ones, and
 /// the end of the session is the last event.
 #[derive(Debug, Default)]
@@ -47,6 +60,7 @@ pub struct Mailbox {
 struct Waiting {
     identity: Option<Option<Box<Credentials>>>,
     desired: VecDeque<DesiredUpdate>,
+    methods: VecDeque<MethodCall>,
     end: Option<End>,
 }
 
@@ -82,6 +96,17 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    pub(crate) fn method_called(&self, call: MethodCall) {
+        {
+            let mut waiting = self.waiting.lock();
+            // A device that does not take its methods times out.
+            if waiting.methods.len() < METHOD_CALLS_MAX {
+                waiting.methods.push_back(call);
+            }
+        }
+        self.waker.wake();
+    }
+
     /// The next event, if one waits. An end that is taken is not told again.
     pub fn take(&self) -> Option<SessionEvent> {
         let mut waiting = self.waiting.lock();
@@ -101,6 +126,16 @@ impl Mailbox {
             waiting.desired = VecDeque::new(); // an idle connection keeps no queue
         }
         update
+    }
+
+    /// The next method, in the order of their calls.
+    pub fn take_method_call(&self) -> Option<MethodCall> {
+        let mut waiting = self.waiting.lock();
+        let call = waiting.methods.pop_front();
+        if waiting.methods.is_empty() {
+            waiting.methods = VecDeque::new();
+        }
+        call
     }
 
     /// The next event; wakes the task that polled last when there is one. One task may wait at a time.

@@ -145,6 +145,13 @@ impl GatewayStream {
                     sessions.detach(&principal, connection_id.into(), now);
                 }
             }
+            FromGateway::MethodAnswered(answered) => {
+                if let (Some(Ok(principal)), Some(call_id)) =
+                    (answered.principal.as_ref().map(Principal::try_from), answered.call_id)
+                {
+                    sessions.method_answered(&principal, call_id, answered.answer.unwrap_or_default());
+                }
+            }
             FromGateway::Activity(activity) => {
                 let principals = activity.principals.iter().take(ACTIVITY_MAX);
                 let principals = principals.filter_map(|principal| Principal::try_from(principal).ok());

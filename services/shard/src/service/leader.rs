@@ -13,14 +13,14 @@ use proto::{
     shard::v1::{self, shard_frame::Body},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     group::{Group, Leadership, Refusal},
-    sessions::{LinkId, Now, Sessions},
+    sessions::{Call, CallEvent, LinkId, Now, Sessions, TooManyCalls},
     state::{self, Effect},
     store::{EffectReceiver, StoreError},
 };
@@ -51,11 +51,25 @@ pub struct Leader {
 /// One leadership.
 struct Leading {
     sessions: Sessions,
+    calls: HashMap<u64, CallWaiter>,
     links: HashMap<LinkId, Link>,
     next_link: u32,
     settings: watch::Sender<Option<v1::HubSettings>>,
     ended: CancellationToken,
     fence: u64,
+}
+
+/// Who waits for a method.
+struct CallWaiter {
+    delivered: Option<oneshot::Sender<()>>,
+    answered: oneshot::Sender<v1::MethodAnswer>,
+}
+
+/// A method under way. Both ends close without a word when the leadership ends.
+pub struct UnderWay {
+    pub counter: u64,
+    pub delivered: oneshot::Receiver<()>,
+    pub answered: oneshot::Receiver<v1::MethodAnswer>,
 }
 
 /// The stream of a gateway.
@@ -123,7 +137,31 @@ impl Leader {
         let mut leading = self.leading()?;
         let result = change(&mut leading.sessions, now());
         leading.send_pushes();
+        leading.tell_callers();
         Some(result)
+    }
+
+    /// Takes a call of a method. `None` while this node does not lead the group. [`Self::end_method`] must follow.
+    pub fn call_method(&self, principal: &Principal, call: Call) -> Option<Result<UnderWay, TooManyCalls>> {
+        let mut leading = self.leading()?;
+        let counter = match leading.sessions.call_method(principal, call) {
+            Ok(counter) => counter,
+            Err(too_many) => return Some(Err(too_many)),
+        };
+        let (delivered, is_delivered) = oneshot::channel();
+        let (answered, is_answered) = oneshot::channel();
+        leading.calls.insert(counter, CallWaiter { delivered: Some(delivered), answered });
+        leading.send_pushes();
+        leading.tell_callers();
+        Some(Ok(UnderWay { counter, delivered: is_delivered, answered: is_answered }))
+    }
+
+    /// Nobody waits for the call any more.
+    pub fn end_method(&self, counter: u64) {
+        if let Some(mut leading) = self.leading() {
+            leading.sessions.end_method(counter);
+            leading.calls.remove(&counter);
+        }
     }
 
     /// Follows the group's leadership until cancelled, and does a leader's work while there is one.
@@ -180,6 +218,7 @@ impl Leader {
         }
         let leading = Leading {
             sessions,
+            calls: HashMap::new(),
             links: HashMap::new(),
             next_link: 0,
             settings: watch::Sender::new(state::settings(&view)?),
@@ -305,6 +344,20 @@ impl Leading {
             if link.frames.try_send(vec![push.body]).is_err() {
                 tracing::warn!(link = push.link.0, "a gateway does not take its frames; its stream is closed");
                 self.close(push.link);
+            }
+        }
+    }
+
+    fn tell_callers(&mut self) {
+        for event in self.sessions.take_call_events() {
+            match event {
+                CallEvent::Delivered(counter) => {
+                    let waiter = self.calls.get_mut(&counter).and_then(|waiter| waiter.delivered.take());
+                    waiter.map(|delivered| delivered.send(()));
+                }
+                CallEvent::Answered(counter, answer) => {
+                    self.calls.remove(&counter).map(|waiter| waiter.answered.send(answer));
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   Exchange (one per gateway and node)     requests -> group: propose / read -> responses, batched
 //!   Attach (one per gateway and leader)     attach, detach, activity -> sessions -> attached, detached, changed
+//!   InvokeMethod (one per call)             -> sessions -> called; answered -> its caller
 //!   WatchSettings (hub group)               settings after every change
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
@@ -12,6 +13,7 @@
 mod attach;
 mod exchange;
 mod leader;
+mod methods;
 mod settings;
 mod shard;
 
@@ -94,6 +96,15 @@ impl shard_server::Shard for ShardService {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let frames = attach::open(&self.groups, request.into_inner()).await?;
         Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn invoke_method(
+        &self,
+        request: Request<v1::InvokeMethodRequest>,
+    ) -> Result<Response<v1::InvokeMethodResponse>, Status> {
+        let request = request.into_inner();
+        let leader = self.groups.get(request.group).ok_or_else(|| Status::not_found("no such group"))?;
+        methods::invoke(leader, request).await.map(Response::new)
     }
 
     async fn watch_settings(

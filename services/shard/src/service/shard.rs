@@ -30,6 +30,8 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of one stream, and of one connection, that may be under way unread.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Calls of one connection at the same time: methods wait for minutes.
+const STREAMS_MAX: u32 = 65_536;
 /// A gateway or node that does not answer a ping for that long is gone.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -122,6 +124,7 @@ impl Shard {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(STREAMS_MAX))
             .add_service(self.node.raft_service())
             .add_service(shard)
     }

@@ -12,6 +12,7 @@
 
 mod desired;
 mod entry;
+mod methods;
 mod presence;
 
 use std::{
@@ -24,6 +25,7 @@ use proto::shard::v1::{self, detached::Reason, shard_frame::Body};
 
 use crate::state::StoredPresence;
 use entry::{Held, Session};
+pub use methods::{Call, CallEvent, TooManyCalls};
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,7 @@ pub struct Sessions {
     unwritten: VecDeque<Principal>,
     connected_devices: u64,
     pushes: Vec<Push>,
+    calls: methods::Calls,
 }
 
 impl Sessions {
@@ -86,6 +89,7 @@ impl Sessions {
             unwritten: VecDeque::new(),
             connected_devices: 0,
             pushes: Vec::new(),
+            calls: methods::Calls::default(),
         }
     }
 
@@ -152,6 +156,7 @@ impl Sessions {
             && session.held.newest() == Some(connection_id)
         {
             session.interests = interests;
+            self.deliver_methods(principal);
         }
     }
 

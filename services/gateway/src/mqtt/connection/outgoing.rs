@@ -1,4 +1,7 @@
-//! What the hub publishes to the device: answers of its twin, and updates of its desired properties.
+//! What the hub publishes to the device: answers of its twin, updates of its desired properties, methods.
+
+use bytes::Bytes;
+use shard_client::{MethodAnswer, MethodCallId};
 
 use super::*;
 
@@ -11,8 +14,13 @@ impl Connection {
             HubTopic::PatchReported { request_id, expected_version } => {
                 (request_id, TwinRequest::Patch { expected_version, patch: publish.payload.to_vec() })
             }
-            // Nobody waits for it (any more).
-            HubTopic::MethodResponse { .. } => {
+            HubTopic::MethodResponse { status, request_id } => {
+                // An id that is none of ours is that of nobody's call.
+                if let Ok(call_id) = request_id.parse() {
+                    let payload = Bytes::copy_from_slice(publish.payload);
+                    let answer = MethodAnswer { status, payload };
+                    self.front.shard_client.answer_method(&self.session.principal, call_id, answer);
+                }
                 self.acknowledge_later(publish, Awaits::Nothing, 0);
                 return Ok(());
             }
@@ -52,6 +60,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Publishes methods to run.
+    pub(super) fn poll_methods(&mut self, out: &mut Vec<u8>) {
+        while self.may_publish(out)
+            && let Some(call) = self.mailbox.take_method_call()
+        {
+            let topic = method_topic(&call.name, call.call_id);
+            self.publish(&topic, &call.payload, out);
+        }
+    }
+
     /// A device that does not read is not written to; then what waits is bounded elsewhere.
     fn may_publish(&self, out: &[u8]) -> bool {
         out.len() < OUT_BYTES_MAX && !self.socket.has_unsent()
@@ -62,5 +80,33 @@ impl Connection {
         if is_subscribed(&self.session.subscriptions, topic) {
             self.protocol.publish(topic, payload, out);
         }
+    }
+}
+
+/// Only what a level of a topic cannot hold is encoded (mqtt §6).
+fn method_topic(name: &str, call_id: MethodCallId) -> String {
+    let mut topic = String::from("$iothub/methods/POST/");
+    for byte in name.bytes() {
+        match byte {
+            b'/' | b'+' | b'#' | b'%' | 0x00..=0x20 | 0x7f.. => topic.push_str(&format!("%{byte:02X}")),
+            byte => topic.push(char::from(byte)),
+        }
+    }
+    topic.push_str(&format!("/?$rid={call_id}"));
+    topic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn method_names_in_topics() -> Result<(), std::num::ParseIntError> {
+        for (name, level) in
+            [("reboot", "reboot"), ("thermostat1*getReport", "thermostat1*getReport"), ("a/b+ü", "a%2Fb%2B%C3%BC")]
+        {
+            assert_eq!(method_topic(name, "1f-2".parse()?), format!("$iothub/methods/POST/{level}/?$rid=1f-2"));
+        }
+        Ok(())
     }
 }

@@ -11,10 +11,14 @@ use tokio::{
 };
 
 use super::{Attachment, NewAttachment};
-use crate::{AttachError, DesiredUpdate, Mailbox, SessionEvent, Unavailable};
+use crate::{AttachError, DesiredUpdate, Mailbox, MethodCall, SessionEvent, Unavailable};
 
 /// Attachments without an answer at most.
 const PENDING_MAX: usize = 16_384;
+/// Bytes of method answers that wait to be sent at most; more are dropped, and their callers time out.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// What an answer takes besides its payload, about.
+const ANSWER_OVERHEAD_BYTES: usize = 256;
 /// Activity of a principal is told at most this often.
 const ACTIVITY_EVERY: Duration = Duration::from_secs(60);
 
@@ -32,6 +36,8 @@ struct State {
     pending: HashMap<u64, Pending>,
     /// For the stream that is open; nothing while there is none.
     outbox: Vec<Body>,
+    /// Of the method answers in the outbox.
+    answer_bytes: usize,
     active: Vec<v1::Principal>,
     next_attach_id: u64,
     streaming: bool,
@@ -168,6 +174,7 @@ impl Attachments {
         let mut state = self.state.lock();
         state.streaming = false;
         state.outbox = Vec::new();
+        state.answer_bytes = 0;
         state.active = Vec::new();
     }
 
@@ -196,6 +203,9 @@ impl Attachments {
         let mut state = self.state.lock();
         let count = state.outbox.len().min(limit);
         let frames = state.outbox.drain(..count).map(|body| v1::GatewayFrame { body: Some(body) }).collect();
+        if state.outbox.is_empty() {
+            state.answer_bytes = 0;
+        }
         v1::GatewayFrames { frames }
     }
 
@@ -302,6 +312,29 @@ impl Attachments {
             live.desired_version = delta.version;
             live.mailbox.desired_updated(DesiredUpdate { version: delta.version, patch: delta.patch });
         }
+    }
+
+    /// The leader passes a method on.
+    pub fn method_called(&self, called: v1::MethodCalled) {
+        let Some((principal, connection_id)) = parse(called.principal.as_ref(), called.connection_id) else { return };
+        let Some(call_id) = called.call_id else { return };
+        if let Some(live) = self.state.lock().live_mut(&principal, connection_id) {
+            let call = MethodCall { call_id: call_id.into(), name: called.name, payload: called.payload };
+            live.mailbox.method_called(call);
+        }
+    }
+
+    /// Sends the answer to a method; drops it when there is no leader, which knows nothing of the call then.
+    pub fn answer_method(&self, answered: v1::MethodAnswered) {
+        let bytes = answered.answer.as_ref().map_or(0, |answer| answer.payload.len()) + ANSWER_OVERHEAD_BYTES;
+        let mut state = self.state.lock();
+        if !state.streaming || state.answer_bytes + bytes > ANSWER_BYTES_MAX {
+            return;
+        }
+        state.answer_bytes += bytes;
+        state.outbox.push(Body::MethodAnswered(answered));
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// The leader says what is stored of the principal's identity now.

@@ -127,6 +127,7 @@ impl<'a> AttachStream<'a> {
                 Body::Detached(detached) => self.attachments.detached(&detached),
                 Body::IdentityChanged(changed) => self.attachments.identity_changed(changed),
                 Body::DesiredUpdated(updated) => self.attachments.desired_updated(updated),
+                Body::MethodCalled(called) => self.attachments.method_called(called),
             }
         }
     }
