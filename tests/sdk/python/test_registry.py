@@ -5,9 +5,7 @@ import uuid
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-
-def status_of(error):
-    return getattr(error.value, "status_code", None) or error.value.response.status_code
+from errors import status_of
 
 
 def test_create_get_update_delete(registry):
