@@ -6,6 +6,8 @@ mod bounds;
 mod certificates;
 mod cluster;
 mod connect;
+mod device_bound;
+mod device_bound_mqtt;
 mod disk_full;
 mod drain;
 mod durability;

@@ -18,6 +18,7 @@ pub struct Config {
     pub host_names: Vec<String>,
     pub limits: Limits,
     pub https: crate::https::Limits,
+    pub cloud_to_device: CloudToDevice,
 }
 
 impl Default for Config {
@@ -29,6 +30,38 @@ impl Default for Config {
             host_names: vec!["127.0.0.1".to_owned()],
             limits: Limits::default(),
             https: crate::https::Limits::default(),
+            cloud_to_device: CloudToDevice::default(),
+        }
+    }
+}
+
+/// Messages for devices, and the feedback about them (messaging §4.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CloudToDevice {
+    /// How long a message waits for its device when its sender does not say.
+    pub default_ttl_seconds: u64,
+    /// How often a message may be given back; then it is dropped.
+    pub max_delivery_count: u32,
+    /// How long a device may have a message in hand.
+    pub lock_seconds: u64,
+    /// How long feedback is kept for back ends.
+    pub feedback_ttl_seconds: u64,
+    /// How long a back end may have feedback in hand.
+    pub feedback_lock_seconds: u64,
+    /// How long feedback waits for more, to be handed out together.
+    pub feedback_flush_seconds: u64,
+}
+
+impl Default for CloudToDevice {
+    fn default() -> Self {
+        Self {
+            default_ttl_seconds: 3600,
+            max_delivery_count: 10,
+            lock_seconds: 60,
+            feedback_ttl_seconds: 3600,
+            feedback_lock_seconds: 60,
+            feedback_flush_seconds: 15,
         }
     }
 }

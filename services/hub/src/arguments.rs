@@ -1,6 +1,7 @@
 //! The command line.
 
 mod registry;
+mod twin;
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
 pub use registry::{CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, UpdateArguments};
+pub use twin::{InvokeArguments, MethodCommand, TwinCommand, TwinWrite};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +63,24 @@ or use --https-port 8443 and clients that accept a port.")]
         target: TargetArguments,
         #[command(subcommand)]
         command: ModuleCommand,
+    },
+
+    /// Look at and write the twins of devices and modules
+    #[command(after_help = twin::TWIN_EXAMPLES)]
+    Twin {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: TwinCommand,
+    },
+
+    /// Run methods on connected devices and modules
+    #[command(after_help = twin::METHOD_EXAMPLES)]
+    Method {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: MethodCommand,
     },
 
     /// Say why a device was last refused or disconnected, when, from where, and what to do

@@ -28,7 +28,7 @@ fn create(incarnation: u64, sequence: u64) -> ProposedCommand {
         ..DeviceIdentity::default()
     };
     let precondition = Precondition { kind: Some(precondition::Kind::Absent(Empty {})) };
-    let put = PutDevice { identity: Some(identity), precondition: Some(precondition) };
+    let put = PutDevice { identity: Some(identity), twin: None, precondition: Some(precondition) };
     let id = CommandId { incarnation, sequence, lowest_unanswered: sequence };
     ProposedCommand { kind: Some(Kind::Client(Command { id: Some(id), operation: Some(Operation::PutDevice(put)) })) }
 }

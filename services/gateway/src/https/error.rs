@@ -7,7 +7,7 @@ use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId, Principal};
 use serde_json::{Value, json};
-use shard_client::{MethodError, RegistryError, SettingsError, TwinError, Unavailable};
+use shard_client::{MessageError, MethodError, RegistryError, SettingsError, TwinError, Unavailable};
 
 use super::body::{Body, with_json};
 use crate::websocket::BadHandshake;
@@ -27,6 +27,8 @@ const UNAUTHORIZED_ACCESS: Code = Code(401_002, "IotHubUnauthorizedAccess");
 const UNAUTHORIZED: Code = Code(401_003, "IotHubUnauthorized");
 const SYSTEM_MODULE: Code = Code(401_100, "SystemModuleModifyUnauthorizedAccess");
 const QUOTA_EXCEEDED: Code = Code(403_002, "IotHubQuotaExceeded");
+const QUEUE_FULL: Code = Code(403_004, "DeviceMaximumQueueDepthExceeded");
+const INVALID_EXPIRY: Code = Code(403_009, "InvalidMessageExpiryTime");
 const NOT_FOUND: Code = Code(404_000, "GenericNotFound");
 const TOO_MANY_METHODS: Code = Code(403_800, "DeviceMaximumInflightMethodExceeded");
 const DEVICE_NOT_ONLINE: Code = Code(404_103, "DeviceNotOnline");
@@ -37,6 +39,7 @@ const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
 const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
 const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
 const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
+const LOCK_LOST: Code = Code(412_002, "DeviceMessageLockLost");
 const MESSAGE_TOO_LARGE: Code = Code(413_001, "MessageTooLarge");
 const TOO_MANY_DEVICES: Code = Code(413_002, "TooManyDevices");
 const TOO_MANY_MODULES: Code = Code(413_003, "TooManyModulesOnDevice");
@@ -227,6 +230,28 @@ impl ApiError {
             MethodError::TooMany => Self::new(TOO_MANY_METHODS, error.to_string()),
             MethodError::Unavailable(error) => error.into(),
         }
+    }
+
+    /// Which device an error is about is known to the caller only.
+    pub fn device_bound(error: MessageError, principal: &Principal) -> Self {
+        match error {
+            MessageError::NotFound => Self::twin_not_found(principal),
+            MessageError::QueueFull => Self::new(QUEUE_FULL, error.to_string()),
+            MessageError::LockLost => Self::new(LOCK_LOST, error.to_string()),
+            MessageError::ConnectionReplaced => Self::new(SERVER_BUSY, error.to_string()),
+            MessageError::Unavailable(error) => error.into(),
+        }
+    }
+
+    pub fn feedback(error: MessageError) -> Self {
+        match error {
+            MessageError::Unavailable(error) => error.into(),
+            error => Self::new(LOCK_LOST, error.to_string()),
+        }
+    }
+
+    pub fn expiry_too_late() -> Self {
+        Self::new(INVALID_EXPIRY, "The message would expire more than two days from now")
     }
 
     /// A device answered a method with something else than JSON.

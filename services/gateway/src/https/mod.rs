@@ -1,7 +1,7 @@
 //! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
 //!
 //! ```text
-//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, methods, bulk, regenerate_keys, settings, statistics, telemetry, events
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, methods, device_bound, feedback, bulk, regenerate_keys, settings, statistics, telemetry, events
 //!                          | -> websocket -> the MQTT head, with what is left of the connection
 //!                                             | errors of every operation
 //!                                             v
@@ -12,10 +12,12 @@ mod authentication_json;
 mod authorization;
 mod body;
 mod bulk;
+mod device_bound;
 mod devices;
 mod error;
 mod events;
 mod explain;
+mod feedback;
 mod header_case;
 mod identity_json;
 mod if_match;

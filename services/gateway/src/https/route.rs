@@ -5,14 +5,15 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use model::{DeviceId, ModuleId, Principal};
+use shard_client::Settle;
 use tokio::time::timeout;
 
 use super::{
     Context,
     body::Body,
-    bulk, devices,
+    bulk, device_bound, devices,
     error::ApiError,
-    events, explain, header_case, methods, modules,
+    events, explain, feedback, header_case, methods, modules,
     path::segments,
     query::Query,
     regenerate_keys, settings, statistics, telemetry,
@@ -110,6 +111,19 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
                 _ => Err(ApiError::method_not_allowed()),
             }
         }
+        ["devices", _, "commands"] => {
+            only(method, Method::DELETE)?.then(device_bound::purge(call, device_id(id(1))?)).await
+        }
+        ["devices", _, "messages", "devicebound", ref rest @ ..] => {
+            device_bound(call, method, device_id(id(1))?, rest, id(4)).await
+        }
+        ["messages", "servicebound", "feedback", ref rest @ ..] => match (method, rest) {
+            (Method::GET, []) => feedback::receive(call).await,
+            (Method::DELETE, [_]) => feedback::settle(call, id(3), true).await,
+            (Method::POST, [_, "abandon"]) => feedback::settle(call, id(3), false).await,
+            (_, [] | [_] | [_, "abandon"]) => Err(ApiError::method_not_allowed()),
+            _ => Err(ApiError::not_found()),
+        },
         ["twins", _, "methods"] => {
             let principal = Principal::device(device_id(id(1))?);
             only(method, Method::POST)?.then(methods::invoke(call, principal)).await
@@ -136,6 +150,30 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
             let sender = Principal::module(device_id(id(1))?, module_id(id(3))?);
             only(method, Method::POST)?.then(telemetry::send(call, sender)).await
         }
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// What the end of the path, and the method, do to a device's queue.
+async fn device_bound(
+    call: Call<'_>,
+    method: Method,
+    device_id: DeviceId,
+    rest: &[&str],
+    lock_token: &str,
+) -> Result<Response<Body>, ApiError> {
+    // One client encodes the question mark of `?reject`, so that it ends up in the path.
+    let (lock_token, in_path) = lock_token.split_once('?').unwrap_or((lock_token, ""));
+    let rejects = call.query.get("reject").is_some() || in_path.starts_with("reject");
+    match (method, rest) {
+        (Method::GET, []) => device_bound::receive(call, device_id).await,
+        (Method::POST, []) => device_bound::send(call, device_id).await,
+        (Method::DELETE, [_]) => {
+            let settle = if rejects { Settle::Reject } else { Settle::Complete };
+            device_bound::settle(call, device_id, lock_token, settle).await
+        }
+        (Method::POST, [_, "abandon"]) => device_bound::settle(call, device_id, lock_token, Settle::Abandon).await,
+        (_, [] | [_] | [_, "abandon"]) => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::not_found()),
     }
 }

@@ -55,7 +55,7 @@ fn is_batch(headers: &HeaderMap) -> bool {
 }
 
 /// Header bytes are UTF-8 or, from older clients, Latin-1.
-fn text(bytes: &[u8]) -> Cow<'_, str> {
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), Cow::Borrowed)
 }
 

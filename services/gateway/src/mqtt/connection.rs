@@ -26,6 +26,7 @@ use super::{
     acknowledge::{Awaits, InFlight, Unacknowledged},
     close::Close,
     connect::Admitted,
+    deliveries::Deliveries,
     filter::is_subscribed,
     publish::Published,
     settings_recheck::SettingsRecheck,
@@ -82,6 +83,8 @@ pub(super) struct Connection {
     /// A SUBSCRIBE or UNSUBSCRIBE under way; packets behind it wait.
     changing: Option<Changing>,
     twin_requests: TwinRequests,
+    /// Once the device is interested in messages.
+    deliveries: Option<Box<Deliveries>>,
     /// DISCONNECT or the end of the stream was read; what was published before is still to be acknowledged.
     ending: Option<Close>,
     timer: Pin<Box<Sleep>>,
@@ -131,6 +134,7 @@ impl Connection {
             unacknowledged: Unacknowledged::default(),
             changing: None,
             twin_requests: TwinRequests::default(),
+            deliveries: None,
             ending: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             active_at: None,
@@ -184,6 +188,7 @@ impl Connection {
             self.poll_change(context, &mut buffers.out)?;
             self.poll_twin(context, &mut buffers.out)?;
             self.poll_methods(&mut buffers.out);
+            self.poll_deliveries(context, &mut buffers.out)?;
             self.poll_acknowledgements(context, &mut buffers.out)?;
             let progress = self.parse_unparsed(&mut buffers.out)?;
             self.poll_twin(context, &mut buffers.out)?;
@@ -357,7 +362,11 @@ impl Connection {
                 Ok(())
             }
             Event::Disconnect => Err(Close::Disconnect),
-            Event::Ping | Event::PubAck(_) | Event::Connect(_) => Ok(()),
+            Event::PubAck(packet_id) => {
+                self.deliveries.iter_mut().for_each(|deliveries| deliveries.acknowledge(packet_id));
+                Ok(())
+            }
+            Event::Ping | Event::Connect(_) => Ok(()),
         }
     }
 
@@ -380,6 +389,7 @@ impl Connection {
     /// Ends once what was read is answered.
     fn check_end(&mut self, draining: bool) -> Result<(), Close> {
         let answered = self.unacknowledged.is_empty() && self.changing.is_none() && self.twin_requests.is_idle();
+        let answered = answered && self.deliveries.as_ref().is_none_or(|deliveries| deliveries.is_settled());
         if let Some(close) = self.ending.take_if(|close| answered || matches!(close, Close::Broken(_))) {
             return Err(close);
         }

@@ -12,6 +12,8 @@ mod acknowledge;
 mod close;
 mod connect;
 mod connection;
+mod deliveries;
+mod device_bound_topic;
 mod filter;
 mod percent;
 pub mod property_bag;

@@ -94,6 +94,12 @@ impl Session {
         true
     }
 
+    /// How messages for the device are delivered; `None`: it is not subscribed to them.
+    pub fn device_bound_quality(&self) -> Option<model::QualityOfService> {
+        let wanted = self.subscriptions.iter().filter(|subscription| subscription.interests.device_bound_messages);
+        wanted.map(|subscription| subscription.quality_of_service).max()
+    }
+
     /// Removes the filters.
     pub fn unsubscribe(&mut self, front: &Arc<Front>, unsubscribe: Unsubscribe) -> Changing {
         let change = Change { packet_id: unsubscribe.packet_id, answer: Answer::Unsubscribed };

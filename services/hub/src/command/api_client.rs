@@ -94,12 +94,14 @@ pub struct Call<'a> {
     pub query: &'a [(&'a str, &'a str)],
     pub if_match: Option<&'a str>,
     pub body: Option<Value>,
+    /// How long the answer may take.
+    pub within: Duration,
 }
 
 impl<'a> Call<'a> {
     /// A call without parameters or body.
     pub fn new(method: Method, path: &'a [&'a str]) -> Self {
-        Self { method, path, query: &[], if_match: None, body: None }
+        Self { method, path, query: &[], if_match: None, body: None, within: RESPONSE_TIMEOUT }
     }
 }
 
@@ -147,12 +149,13 @@ impl ApiClient {
     }
 
     async fn exchange(&self, call: Call<'_>) -> anyhow::Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
+        let within = call.within;
         let request = self.request(call)?;
         let mut connection = match self.kept().await {
             Some(connection) => connection,
             None => self.open().await?,
         };
-        let response = tokio::time::timeout(RESPONSE_TIMEOUT, connection.send_request(request));
+        let response = tokio::time::timeout(within, connection.send_request(request));
         let response = response.await.context("the hub does not answer")?.context("the hub broke off")?;
         Ok((response, connection))
     }
@@ -249,10 +252,15 @@ async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     Ok(Answer { status, body })
 }
 
-/// The text of the error envelope `{"Message": "ErrorCode:NAME;TEXT", ...}` (rest §21.1).
+/// The text of the error envelope: `{"Message": "ErrorCode:NAME;TEXT", ...}`, or JSON in the text (rest §21.1).
 fn message(body: &[u8]) -> Option<String> {
     let envelope: Value = serde_json::from_slice(body).ok()?;
     let message = envelope.get("Message")?.as_str()?;
+    if let Ok(inner) = serde_json::from_str::<Value>(message)
+        && let Some(text) = inner.get("message").and_then(Value::as_str)
+    {
+        return Some(text.to_owned());
+    }
     Some(message.split_once(';').map_or(message, |(_, text)| text).to_owned())
 }
 
@@ -297,6 +305,8 @@ mod tests {
         let body =
             br#"{"Message":"ErrorCode:DeviceNotFound;A device with ID 'x' was not found.","ExceptionMessage":""}"#;
         assert_eq!(message(body).as_deref(), Some("A device with ID 'x' was not found."));
+        let body = br#"{"Message":"{\"errorCode\":404103,\"message\":\"not online; sorry\"}","ExceptionMessage":""}"#;
+        assert_eq!(message(body).as_deref(), Some("not online; sorry"));
         assert_eq!(message(b"<html>"), None);
     }
 }

@@ -11,13 +11,18 @@ struct Section {
     source: &'static str,
 }
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
     Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") },
     Section { name: "gateway.limits", structure: "Limits", source: include_str!("../../../gateway/src/config.rs") },
     Section { name: "gateway.https", structure: "Limits", source: include_str!("../../../gateway/src/https/mod.rs") },
+    Section {
+        name: "gateway.cloud_to_device",
+        structure: "CloudToDevice",
+        source: include_str!("../../../gateway/src/config.rs"),
+    },
     Section {
         name: "event_log",
         structure: "Config",

@@ -56,6 +56,7 @@ pub struct Config {
 pub struct GatewaySection {
     pub limits: gateway::config::Limits,
     pub https: gateway::https::Limits,
+    pub cloud_to_device: gateway::config::CloudToDevice,
 }
 
 /// Device ids as a list of strings.
@@ -200,6 +201,7 @@ impl Config {
             host_names: self.host_names.clone(),
             limits: self.gateway.limits.clone(),
             https: self.gateway.https.clone(),
+            cloud_to_device: self.gateway.cloud_to_device.clone(),
         }
     }
 

@@ -22,10 +22,13 @@ pub enum Operation {
     ReadTwin,
     WriteTwin,
     InvokeMethod,
+    SendDeviceBound,
+    PurgeDeviceBound,
+    ReceiveFeedback,
 }
 
 /// Operation and the rights of which any one suffices, unless it needs them all.
-const TABLE: [(Operation, &[Right]); 17] = [
+const TABLE: [(Operation, &[Right]); 20] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -41,6 +44,9 @@ const TABLE: [(Operation, &[Right]); 17] = [
     (Operation::ReadTwin, &[Right::ServiceConnect]),
     (Operation::WriteTwin, &[Right::ServiceConnect]),
     (Operation::InvokeMethod, &[Right::ServiceConnect]),
+    (Operation::SendDeviceBound, &[Right::ServiceConnect]),
+    (Operation::PurgeDeviceBound, &[Right::ServiceConnect]),
+    (Operation::ReceiveFeedback, &[Right::ServiceConnect]),
     (Operation::ExplainIdentity, &[Right::RegistryRead, Right::ServiceConnect]),
     (
         Operation::ManageSettings,

@@ -13,7 +13,7 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 /// Operation; then, in the order above, who may.
-const EXPECTED: [(Operation, [bool; 5]); 17] = [
+const EXPECTED: [(Operation, [bool; 5]); 20] = [
     (Operation::ReadDevice, [true, false, false, true, true]),
     (Operation::ListDevices, [true, false, false, true, true]),
     (Operation::WriteDevice, [true, false, false, false, true]),
@@ -29,6 +29,9 @@ const EXPECTED: [(Operation, [bool; 5]); 17] = [
     (Operation::ReadTwin, [true, true, false, false, false]),
     (Operation::WriteTwin, [true, true, false, false, false]),
     (Operation::InvokeMethod, [true, true, false, false, false]),
+    (Operation::SendDeviceBound, [true, true, false, false, false]),
+    (Operation::PurgeDeviceBound, [true, true, false, false, false]),
+    (Operation::ReceiveFeedback, [true, true, false, false, false]),
     (Operation::ExplainIdentity, [true, true, false, true, true]),
     (Operation::ManageSettings, [true, false, false, false, false]),
 ];

@@ -166,6 +166,18 @@ impl ServerConnection {
         encode::encode_publish(topic, payload, None, false, out);
     }
 
+    /// Sends a message at least once; `duplicate` when it was sent before.
+    pub fn publish_at_least_once(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        packet_id: u16,
+        duplicate: bool,
+        out: &mut Vec<u8>,
+    ) {
+        encode::encode_publish(topic, payload, Some(packet_id), duplicate, out);
+    }
+
     /// Acknowledges a PUBLISH.
     pub fn puback(&self, packet_id: u16, out: &mut Vec<u8>) {
         encode::puback(packet_id, out);

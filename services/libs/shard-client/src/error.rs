@@ -140,6 +140,33 @@ impl From<CommandError> for TwinError {
     }
 }
 
+/// Why nothing was done about messages for a device, or feedback (messaging §4).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    #[error("the device is not registered, or disabled")]
+    NotFound,
+    #[error("as many messages wait for the device as may")]
+    QueueFull,
+    #[error("the message is not, or no longer, in these hands")]
+    LockLost,
+    #[error("a newer connection of the same principal is attached")]
+    ConnectionReplaced,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<CommandError> for MessageError {
+    fn from(error: CommandError) -> Self {
+        match error.code() {
+            Code::DeviceNotFound | Code::ModuleNotFound => Self::NotFound,
+            Code::QueueFull => Self::QueueFull,
+            Code::LockLost => Self::LockLost,
+            Code::ConnectionReplaced => Self::ConnectionReplaced,
+            _ => Self::Unavailable(unexpected(&error)),
+        }
+    }
+}
+
 /// Why the hub's settings were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {

@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod leaders;
 mod mailbox;
+mod messages;
 mod methods;
 mod registry;
 mod request;
@@ -35,8 +36,12 @@ mod twin;
 pub use attach::{Attachment, NewAttachment};
 pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
-pub use error::{AttachError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
+pub use error::{AttachError, MessageError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
 pub use mailbox::{DesiredUpdate, Mailbox, MethodCall, SessionEvent};
+pub use messages::{
+    Acknowledge, Feedback, FeedbackBatch, FeedbackBatchId, FeedbackOutcome, Holder, NewMessage, Received,
+    ReceivedMessage, Settle,
+};
 pub use methods::{MethodAnswer, MethodCallId, MethodError, MethodRequest};
 pub use registry::{Precondition, Statistics};
 pub use settings::SettingsWatch;

@@ -61,6 +61,7 @@ struct Waiting {
     identity: Option<Option<Box<Credentials>>>,
     desired: VecDeque<DesiredUpdate>,
     methods: VecDeque<MethodCall>,
+    messages: bool,
     end: Option<End>,
 }
 
@@ -105,6 +106,16 @@ impl Mailbox {
             }
         }
         self.waker.wake();
+    }
+
+    pub(crate) fn messages_waiting(&self) {
+        self.waiting.lock().messages = true;
+        self.waker.wake();
+    }
+
+    /// Whether the shard said that a message can be had; said once.
+    pub fn take_messages_waiting(&self) -> bool {
+        std::mem::take(&mut self.waiting.lock().messages)
     }
 
     /// The next event, if one waits. An end that is taken is not told again.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Groups, Leader};
+use super::{Groups, Leader, leader::now};
 use crate::{group::Refusal, sessions::Sessions, state};
 
 /// Requests of one stream under way; over it the stream is not read.
@@ -87,19 +87,62 @@ async fn command_result(groups: &Groups, leader: &Leader, command: v1::Command) 
     {
         return Ok(refused(Code::ConnectionReplaced, ""));
     }
-    let (interests, written_twin) = (interests_of(operation), twin_of(operation));
-    let result = if may_change_nothing(operation) && state::changes_nothing(&leader.group.read().await?, operation)? {
-        CommandResult { outcome: Some(Outcome::Done(v1::Empty {})) }
-    } else {
-        leader.group.propose(ProposedCommand { kind: Some(Kind::Client(command)) }).await?
-    };
+    let (interests, reader) = (interests_of(operation), Reader::of(operation));
+    let time = now().time.unix_microseconds();
+    let result =
+        if may_change_nothing(operation) && state::changes_nothing(&leader.group.read().await?, operation, time)? {
+            CommandResult { outcome: Some(Outcome::Done(v1::Empty {})) }
+        } else {
+            leader.group.propose(ProposedCommand { kind: Some(Kind::Client(command)) }).await?
+        };
     let is_done = matches!(result.outcome, Some(Outcome::Done(_)));
     if let (Some((principal, connection_id)), Some(interests), true) = (connection, interests, is_done) {
         leader.change(|sessions, _| sessions.interested(&principal, connection_id, interests));
     }
-    match written_twin {
-        Some(principal) if is_done => twin_result(leader, &principal),
-        _ => Ok(with_presence(leader, result)),
+    match reader {
+        Some(reader) => reader.complete(leader, result),
+        None => Ok(with_presence(leader, result)),
+    }
+}
+
+/// What the leader puts into the answer to a command: it is read now, so that it need not be remembered.
+enum Reader {
+    /// The twin as the write has left it, or a later one.
+    Twin(Principal),
+    /// The messages that were locked.
+    Messages { principal: Principal, token: u64 },
+    /// The batch that was locked.
+    Feedback { token: u64 },
+}
+
+impl Reader {
+    fn of(operation: &Operation) -> Option<Self> {
+        let principal = |principal: &Option<v1::Principal>| Principal::try_from(principal.as_ref()?).ok();
+        Some(match operation {
+            Operation::UpdateTwin(command) => Self::Twin(principal(&command.principal)?),
+            Operation::ReceiveMessages(command) => {
+                Self::Messages { principal: principal(&command.principal)?, token: command.token }
+            }
+            Operation::ReceiveFeedback(command) => Self::Feedback { token: command.token },
+            _ => return None,
+        })
+    }
+
+    fn complete(self, leader: &Leader, result: CommandResult) -> Result<CommandResult, Refusal> {
+        let outcome = match (self, result.outcome) {
+            (Self::Twin(principal), Some(Outcome::Done(_))) => return twin_result(leader, &principal),
+            (Self::Messages { principal, token }, Some(Outcome::Messages(mut received))) => {
+                received.messages = state::received(&leader.group.view()?, &principal, &received.sequences, token)?;
+                Some(Outcome::Messages(received))
+            }
+            (Self::Feedback { token }, Some(Outcome::Feedback(batch))) => {
+                // A batch that is gone meanwhile is as if there had been none.
+                let batch = state::feedback_batch(&leader.group.view()?, batch.number, token)?;
+                Some(batch.map_or(Outcome::Done(v1::Empty {}), Outcome::Feedback))
+            }
+            (_, outcome) => outcome,
+        };
+        Ok(CommandResult { outcome })
     }
 }
 
@@ -113,7 +156,6 @@ fn with_presence(leader: &Leader, mut result: CommandResult) -> CommandResult {
     result
 }
 
-/// The twin as the write has left it, or a later one.
 fn twin_result(leader: &Leader, principal: &Principal) -> Result<CommandResult, Refusal> {
     let Some(mut twin) = state::document(&leader.group.view()?, principal)? else {
         return Ok(refused(Code::DeviceNotFound, "")); // deleted since
@@ -146,6 +188,12 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
         Operation::UpdateTwin(command) => principal(&command.principal),
         Operation::UpdateReported(command) => principal(&command.principal),
         Operation::AnnounceModel(command) => principal(&command.principal),
+        Operation::EnqueueMessage(command) => principal(&command.principal),
+        Operation::ReceiveMessages(command) => principal(&command.principal),
+        Operation::SettleMessages(command) => principal(&command.principal),
+        Operation::PurgeMessages(command) => principal(&command.principal),
+        // Every device group has its own.
+        Operation::ReceiveFeedback(_) | Operation::SettleFeedback(_) => return group != GroupId::HUB,
     };
     is_in(device_id.as_deref(), group, device_groups)
 }
@@ -170,7 +218,11 @@ fn changed_device(change: &v1::IdentityChange) -> Option<&str> {
 fn may_change_nothing(operation: &Operation) -> bool {
     matches!(
         operation,
-        Operation::Subscribe(_) | Operation::Unsubscribe(_) | Operation::ClearSession(_) | Operation::AnnounceModel(_)
+        Operation::Subscribe(_)
+            | Operation::Unsubscribe(_)
+            | Operation::ClearSession(_)
+            | Operation::AnnounceModel(_)
+            | Operation::ReceiveFeedback(_)
     )
 }
 
@@ -180,6 +232,7 @@ fn connection_of(operation: &Operation) -> Option<(Principal, ConnectionId)> {
         Operation::Subscribe(command) => (&command.principal, command.connection_id),
         Operation::Unsubscribe(command) => (&command.principal, command.connection_id),
         Operation::UpdateReported(command) => (&command.principal, command.connection_id),
+        Operation::ReceiveMessages(command) => (&command.principal, command.connection_id),
         _ => return None,
     };
     Some((principal.as_ref()?.try_into().ok()?, connection_id?.into()))
@@ -189,14 +242,6 @@ fn interests_of(operation: &Operation) -> Option<Interests> {
     match operation {
         Operation::Subscribe(command) => Some(Interests::from_bits(command.interests)),
         Operation::Unsubscribe(command) => Some(Interests::from_bits(command.interests)),
-        _ => None,
-    }
-}
-
-/// Whose twin a back end writes.
-fn twin_of(operation: &Operation) -> Option<Principal> {
-    match operation {
-        Operation::UpdateTwin(command) => command.principal.as_ref()?.try_into().ok(),
         _ => None,
     }
 }

@@ -38,6 +38,8 @@ const PRESENCE_COMMANDS_MAX: usize = 8;
 /// Clients idle for longer are forgotten; no request is tried for nearly that long.
 const CLIENT_IDLE_MAX: Duration = Duration::from_secs(3600);
 const EXPIRE_CLIENTS_EVERY: Duration = Duration::from_secs(3600);
+/// How late a message may be found to have expired.
+const EXPIRE_MESSAGES_EVERY: Duration = Duration::from_secs(1);
 /// Stored connection states looked at in one go when a leadership starts.
 const EXPECTED_PAGE: usize = 1024;
 
@@ -194,6 +196,7 @@ impl Leader {
                 () = self.handle_timeouts() => {}
                 () = self.write_presence() => {}
                 () = self.expire_clients() => {}
+                () = self.expire_messages() => {}
             }
         };
         let over = async {
@@ -250,6 +253,9 @@ impl Leader {
             Effect::IdentityChanged(principal) => return self.push_identity(&principal),
             Effect::DeviceDeleted(device_id) => _ = self.change(|sessions, _| sessions.device_deleted(&device_id)),
             Effect::ModuleDeleted(principal) => _ = self.change(|sessions, _| sessions.deleted(&principal)),
+            Effect::MessagesWaiting(principal) => {
+                self.change(|sessions, _| sessions.messages_waiting(&principal));
+            }
             Effect::DesiredUpdated(principal, delta) => {
                 self.change(|sessions, _| sessions.desired_updated(&principal, delta));
             }
@@ -328,6 +334,17 @@ impl Leader {
             let idle_since = now().time.unix_microseconds() - CLIENT_IDLE_MAX.as_micros() as i64;
             while let Ok(Some(expired)) = self.group.view().and_then(|view| state::expired_clients(&view, idle_since))
                 && self.propose(Kind::ExpireClients(expired)).await.is_ok()
+            {}
+        }
+    }
+
+    async fn expire_messages(&self) {
+        let mut ticks = every(EXPIRE_MESSAGES_EVERY);
+        loop {
+            ticks.tick().await;
+            let time = now().time.unix_microseconds();
+            while let Ok(true) = self.group.view().and_then(|view| state::has_expired(&view, time))
+                && self.propose(Kind::ExpireMessages(v1::ExpireMessages {})).await.is_ok()
             {}
         }
     }

@@ -10,9 +10,9 @@
 //! It knows nothing of streams, Raft or the identities behind the principals. A change of leader starts an empty one;
 //! gateways attach their live connections again, and for [`EXPECTED_FOR`] nobody is reported disconnected.
 
-mod desired;
 mod entry;
 mod methods;
+mod news;
 mod presence;
 
 use std::{

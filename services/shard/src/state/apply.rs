@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, bulk, commands, keys, presence, registry,
+    Effect, bulk, commands, feedback, keys, presence, queue, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings, twin,
 };
@@ -40,6 +40,7 @@ fn apply_command(entry: &mut Entry<'_, '_>, command: ProposedCommand) -> Result<
             result_of(Ok(DONE))
         }
         Some(Kind::ExpireClients(expired)) => result_of(commands::expire(entry, &expired)),
+        Some(Kind::ExpireMessages(_)) => result_of(queue::expire(entry)),
         Some(Kind::RecordPresence(rows)) => result_of(presence::record(entry, rows)),
         None => result_of(Err(invalid("a command of a newer version"))),
     }
@@ -63,6 +64,12 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::UpdateTwin(command)) => twin::update(entry, &command),
         Some(Operation::UpdateReported(command)) => twin::report(entry, &command),
         Some(Operation::AnnounceModel(command)) => twin::announce_model(entry, command),
+        Some(Operation::EnqueueMessage(command)) => queue::enqueue(entry, command),
+        Some(Operation::ReceiveMessages(command)) => queue::receive(entry, &command),
+        Some(Operation::SettleMessages(command)) => queue::settle(entry, &command),
+        Some(Operation::PurgeMessages(command)) => queue::purge(entry, &command),
+        Some(Operation::ReceiveFeedback(command)) => feedback::receive(entry, &command),
+        Some(Operation::SettleFeedback(command)) => feedback::settle(entry, &command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

@@ -14,6 +14,8 @@ pub enum Effect {
     ModuleDeleted(Principal),
     /// The desired properties of a principal were written; versions without a gap.
     DesiredUpdated(Principal, v1::DesiredDelta),
+    /// A message can be had from the principal's queue.
+    MessagesWaiting(Principal),
     /// The hub's settings are these now.
     SettingsChanged(v1::HubSettings),
     /// The leadership whose fence is that log index has begun.

@@ -9,12 +9,18 @@
 //! | 0x02 | | the newest etag given, 8 bytes big-endian |
 //! | 0x03 | | `Statistics` |
 //! | 0x04 | | `HubSettings` (hub group only) |
+//! | 0x05 | | the newest number of a feedback given, 8 bytes big-endian |
 //! | 0x10 | device id | `DeviceIdentity` |
 //! | 0x11 | device id, 0x00, module id | `ModuleIdentity` |
 //! | 0x12 | device id, 0x00, module id (empty: the device itself) | `StoredSession` |
 //! | 0x13 | device id, 0x00, module id (empty: the device itself) | `Presence` |
 //! | 0x14 | device id, 0x00, module id (empty: the device itself) | `StoredTwin`, once somebody wrote it |
 //! | 0x15 | the same, 0x00, desired version (8 bytes big-endian) | `DesiredDelta` |
+//! | 0x16 | device id, 0x00, module id (empty: the device itself) | `DeviceBoundQueue`, once a message was sent |
+//! | 0x17 | the same, 0x00, sequence (8 bytes big-endian) | `DeviceBoundMessage` |
+//! | 0x18 | time (8 bytes big-endian), then as for 0x17 | nothing: when that message expires |
+//! | 0x19 | number (8 bytes big-endian) | `Feedback` that waits for others |
+//! | 0x1a | number (8 bytes big-endian) | `FeedbackBatch` |
 //! | 0x20 | incarnation (8 bytes big-endian) | `StoredClient` |
 //! | 0x21 | incarnation, sequence (8 bytes big-endian each) | `CommandResult` |
 //!
@@ -26,12 +32,18 @@ const TIME: u8 = 0x01;
 const ETAG: u8 = 0x02;
 const STATISTICS: u8 = 0x03;
 const SETTINGS: u8 = 0x04;
+const FEEDBACK_NUMBER: u8 = 0x05;
 const DEVICE: u8 = 0x10;
 const MODULE: u8 = 0x11;
 const SESSION: u8 = 0x12;
 const PRESENCE: u8 = 0x13;
 const TWIN: u8 = 0x14;
 const DESIRED_DELTA: u8 = 0x15;
+const QUEUE: u8 = 0x16;
+const MESSAGE: u8 = 0x17;
+const EXPIRY: u8 = 0x18;
+const FEEDBACK: u8 = 0x19;
+const FEEDBACK_BATCH: u8 = 0x1a;
 const CLIENT: u8 = 0x20;
 const RESULT: u8 = 0x21;
 
@@ -52,6 +64,12 @@ pub enum Key {
     Presence(Principal),
     Twin(Principal),
     DesiredDelta(Principal, u64),
+    Queue(Principal),
+    Message(Principal, u64),
+    Expiry { time: u64, principal: Principal, sequence: u64 },
+    FeedbackNumber,
+    Feedback(u64),
+    FeedbackBatch(u64),
     Client { incarnation: u64 },
     Result { incarnation: u64, sequence: u64 },
 }
@@ -74,10 +92,22 @@ impl Key {
             PRESENCE => Self::Presence(decode_principal(row)?),
             TWIN => Self::Twin(decode_principal(row)?),
             DESIRED_DELTA => {
-                let (principal, version) = row.split_at_checked(row.len().checked_sub(9)?)?;
-                let version = version.strip_prefix(&[SEPARATOR])?.try_into().ok()?;
-                Self::DesiredDelta(decode_principal(principal)?, u64::from_be_bytes(version))
+                let (principal, version) = decode_numbered(row)?;
+                Self::DesiredDelta(principal, version)
             }
+            QUEUE => Self::Queue(decode_principal(row)?),
+            MESSAGE => {
+                let (principal, sequence) = decode_numbered(row)?;
+                Self::Message(principal, sequence)
+            }
+            EXPIRY => {
+                let (time, row) = row.split_at_checked(8)?;
+                let (principal, sequence) = decode_numbered(row)?;
+                Self::Expiry { time: u64::from_be_bytes(time.try_into().ok()?), principal, sequence }
+            }
+            FEEDBACK_NUMBER if row.is_empty() => Self::FeedbackNumber,
+            FEEDBACK => Self::Feedback(u64::from_be_bytes(row.try_into().ok()?)),
+            FEEDBACK_BATCH => Self::FeedbackBatch(u64::from_be_bytes(row.try_into().ok()?)),
             CLIENT => Self::Client { incarnation: u64::from_be_bytes(row.try_into().ok()?) },
             RESULT => {
                 let (incarnation, sequence) = row.split_at_checked(8)?;
@@ -95,6 +125,12 @@ fn decode_principal(row: &[u8]) -> Option<Principal> {
     let module_id = ids.next()?;
     let module_id = if module_id.is_empty() { None } else { Some(module_id.parse().ok()?) };
     ids.next().is_none().then_some(Principal { device_id, module_id })
+}
+
+fn decode_numbered(row: &[u8]) -> Option<(Principal, u64)> {
+    let (principal, number) = row.split_at_checked(row.len().checked_sub(9)?)?;
+    let number = number.strip_prefix(&[SEPARATOR])?.try_into().ok()?;
+    Some((decode_principal(principal)?, u64::from_be_bytes(number)))
 }
 
 /// Keys from `from` (inclusive) to `to` (exclusive).
@@ -185,7 +221,7 @@ pub fn twins_of(device_id: &DeviceId) -> Range {
 
 /// What the principal is told of that version of its desired properties.
 pub fn desired_delta(principal: &Principal, version: u64) -> Vec<u8> {
-    [of_principal(DESIRED_DELTA, principal).as_slice(), &[SEPARATOR], &version.to_be_bytes()].concat()
+    numbered(DESIRED_DELTA, principal, version)
 }
 
 /// What the principal is told of the versions from that one on.
@@ -197,6 +233,68 @@ pub fn desired_deltas(principal: &Principal, from_version: u64) -> Range {
 /// The same of the device and its modules, every version.
 pub fn desired_deltas_of(device_id: &DeviceId) -> Range {
     range_of_device(DESIRED_DELTA, device_id)
+}
+
+/// What the principal's queue remembers.
+pub fn queue(principal: &Principal) -> Vec<u8> {
+    of_principal(QUEUE, principal)
+}
+
+/// The same of the device and its modules.
+pub fn queues_of(device_id: &DeviceId) -> Range {
+    range_of_device(QUEUE, device_id)
+}
+
+/// A message in the principal's queue.
+pub fn message(principal: &Principal, sequence: u64) -> Vec<u8> {
+    numbered(MESSAGE, principal, sequence)
+}
+
+/// The messages in the principal's queue, oldest first.
+pub fn messages(principal: &Principal) -> Range {
+    let prefix = of_principal(MESSAGE, principal);
+    Range { from: [prefix.as_slice(), &[SEPARATOR]].concat(), to: [prefix.as_slice(), &[AFTER_SEPARATOR]].concat() }
+}
+
+/// The messages for the device and its modules.
+pub fn messages_of(device_id: &DeviceId) -> Range {
+    range_of_device(MESSAGE, device_id)
+}
+
+/// When a message expires, microseconds since 1970.
+pub fn expiry(time: u64, principal: &Principal, sequence: u64) -> Vec<u8> {
+    let message = numbered(EXPIRY, principal, sequence);
+    joined(EXPIRY, &[&time.to_be_bytes(), message.get(1..).unwrap_or_default()])
+}
+
+/// The messages that expire at that time or before.
+pub fn expiries_until(time: u64) -> Range {
+    Range { from: vec![EXPIRY], to: joined(EXPIRY, &[&time.saturating_add(1).to_be_bytes()]) }
+}
+
+/// The newest number of a feedback given.
+pub const fn feedback_number() -> [u8; 1] {
+    [FEEDBACK_NUMBER]
+}
+
+/// Feedback that waits for others.
+pub fn feedback(number: u64) -> Vec<u8> {
+    joined(FEEDBACK, &[&number.to_be_bytes()])
+}
+
+/// All of it, oldest first.
+pub fn all_feedback() -> Range {
+    Range { from: vec![FEEDBACK], to: vec![FEEDBACK + 1] }
+}
+
+/// Feedback that is handed out together.
+pub fn feedback_batch(number: u64) -> Vec<u8> {
+    joined(FEEDBACK_BATCH, &[&number.to_be_bytes()])
+}
+
+/// All batches, oldest first.
+pub fn feedback_batches() -> Range {
+    Range { from: vec![FEEDBACK_BATCH], to: vec![FEEDBACK_BATCH + 1] }
 }
 
 /// What is remembered of a client.
@@ -227,6 +325,10 @@ pub fn results_of(incarnation: u64) -> Range {
 fn of_principal(table: u8, principal: &Principal) -> Vec<u8> {
     let module_id = principal.module_id.as_ref().map_or("", ModuleId::as_str);
     joined(table, &[principal.device_id.as_str().as_bytes(), &[SEPARATOR], module_id.as_bytes()])
+}
+
+fn numbered(table: u8, principal: &Principal, number: u64) -> Vec<u8> {
+    [of_principal(table, principal).as_slice(), &[SEPARATOR], &number.to_be_bytes()].concat()
 }
 
 fn range_of_device(table: u8, device_id: &DeviceId) -> Range {
@@ -277,7 +379,15 @@ mod tests {
             prop_assert_eq!(Key::decode(&session(&p)), Some(Key::Session(p.clone())));
             prop_assert_eq!(Key::decode(&presence(&p)), Some(Key::Presence(p.clone())));
             prop_assert_eq!(Key::decode(&twin(&p)), Some(Key::Twin(p.clone())));
-            prop_assert_eq!(Key::decode(&desired_delta(&p, sequence)), Some(Key::DesiredDelta(p, sequence)));
+            prop_assert_eq!(Key::decode(&desired_delta(&p, sequence)), Some(Key::DesiredDelta(p.clone(), sequence)));
+            prop_assert_eq!(Key::decode(&queue(&p)), Some(Key::Queue(p.clone())));
+            prop_assert_eq!(Key::decode(&message(&p, sequence)), Some(Key::Message(p.clone(), sequence)));
+            let time = incarnation;
+            let key = expiry(time, &p, sequence);
+            prop_assert_eq!(Key::decode(&key), Some(Key::Expiry { time, principal: p, sequence }));
+            prop_assert_eq!(Key::decode(&feedback_number()), Some(Key::FeedbackNumber));
+            prop_assert_eq!(Key::decode(&feedback(sequence)), Some(Key::Feedback(sequence)));
+            prop_assert_eq!(Key::decode(&feedback_batch(sequence)), Some(Key::FeedbackBatch(sequence)));
             prop_assert_eq!(Key::decode(&client(incarnation)), Some(Key::Client { incarnation }));
             prop_assert_eq!(Key::decode(&result(incarnation, sequence)), Some(Key::Result { incarnation, sequence }));
         }
@@ -304,6 +414,11 @@ mod tests {
                 p == Principal::device(other.clone())
             );
             prop_assert_eq!(within(&desired_delta(&p, sequence), &desired_deltas(&p, incarnation)), sequence >= incarnation);
+            prop_assert!(within(&message(&p, sequence), &messages(&p)));
+            prop_assert!(within(&message(&p, sequence), &messages_of(&p.device_id)));
+            prop_assert_eq!(within(&expiry(sequence, &p, 1), &expiries_until(incarnation)), sequence <= incarnation);
+            prop_assert!(within(&feedback(sequence), &all_feedback()));
+            prop_assert!(within(&feedback_batch(sequence), &feedback_batches()));
             prop_assert!(within(&result(incarnation, sequence), &results_of(incarnation)));
             prop_assert!(!within(&result(incarnation.wrapping_add(1), sequence), &results_of(incarnation)));
             prop_assert!(within(&client(incarnation), &clients()));

@@ -8,6 +8,7 @@ use proto::{
 
 use super::{
     keys::{self, Key},
+    queue,
     rows::{DONE, Entry, Failure, decode, get, parse_principal},
 };
 use crate::store::{Rows, StoreError};
@@ -32,9 +33,10 @@ pub fn record(entry: &mut Entry<'_, '_>, command: RecordPresence) -> Result<Outc
     Ok(DONE)
 }
 
-/// The state last written of the principal; the default says "never connected".
+/// The state last written of the principal, with the messages that wait for it; the default says "never connected".
 pub fn presence(rows: &impl Rows, principal: &Principal) -> Result<Presence, StoreError> {
-    Ok(get(rows, &keys::presence(principal))?.unwrap_or_default())
+    let stored: Presence = get(rows, &keys::presence(principal))?.unwrap_or_default();
+    Ok(Presence { cloud_to_device_message_count: queue::count(rows, principal)?, ..stored })
 }
 
 /// One page of the principals that were connected when it was last written: those among the next `limit` rows behind

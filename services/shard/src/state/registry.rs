@@ -9,7 +9,7 @@ use proto::shard::v1::{
 use super::{
     Effect,
     edge::settle_scopes,
-    keys,
+    keys, queue,
     rows::{DONE, Entry, Failure, device, invalid, module, parse_device_id, parse_module_id},
     statistics, twin,
 };
@@ -171,6 +171,7 @@ pub fn delete_device(entry: &mut Entry<'_, '_>, command: &DeleteDevice) -> Resul
     let modules = entry.delete_all(&keys::modules_of(&device_id))?;
     entry.delete_all(&keys::sessions_of(&device_id))?;
     entry.delete_all(&keys::presences_of(&device_id))?;
+    queue::delete_all(entry, &Principal::device(device_id.clone()))?;
     entry.delete_all(&keys::twins_of(&device_id))?;
     entry.delete_all(&keys::desired_deltas_of(&device_id))?;
     statistics::change(entry, |statistics| {
@@ -235,6 +236,7 @@ fn remove_module(entry: &mut Entry<'_, '_>, principal: Principal, module_id: &Mo
     entry.rows.delete(&keys::module(&principal.device_id, module_id));
     entry.rows.delete(&keys::session(&principal));
     entry.rows.delete(&keys::presence(&principal));
+    queue::delete(entry, &principal)?;
     twin::delete(entry, &principal)?;
     statistics::change(entry, |statistics| statistics.module_count -= 1)?;
     entry.effects.push(Effect::ModuleDeleted(principal));

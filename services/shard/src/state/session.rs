@@ -6,7 +6,7 @@ use proto::shard::v1::{
 };
 
 use super::{
-    keys,
+    feedback, keys,
     rows::{DONE, Entry, Failure, get, parse_principal},
     twin,
 };
@@ -62,8 +62,8 @@ pub fn clear(entry: &mut Entry<'_, '_>, command: &ClearSession) -> Result<Outcom
 }
 
 /// Whether the state is already as the operation wants it, so that it needs no entry (design "MQTT session row").
-/// Other operations always need one.
-pub fn changes_nothing(rows: &impl Rows, operation: &Operation) -> Result<bool, StoreError> {
+/// Other operations always need one. `time` is the leader's, microseconds since 1970.
+pub fn changes_nothing(rows: &impl Rows, operation: &Operation, time: i64) -> Result<bool, StoreError> {
     let stored = |principal: &Option<v1::Principal>| match parse_principal(principal.as_ref()) {
         Ok(principal) => get::<StoredSession>(rows, &keys::session(&principal)),
         Err(_) => Ok(None),
@@ -77,6 +77,7 @@ pub fn changes_nothing(rows: &impl Rows, operation: &Operation) -> Result<bool, 
             .is_some_and(|session| session.subscriptions.iter().any(|stored| command.filters.contains(&stored.filter))),
         Operation::ClearSession(command) => stored(&command.principal)?.is_none(),
         Operation::AnnounceModel(command) => twin::is_announced(rows, command)?,
+        Operation::ReceiveFeedback(command) => feedback::has_nothing(rows, command, time)?,
         _ => false,
     })
 }

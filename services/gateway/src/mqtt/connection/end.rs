@@ -1,6 +1,6 @@
 //! How a connection ends: deadlines, and what is left to do.
 
-use super::*;
+use super::{super::deliveries, *};
 
 impl Connection {
     /// Fails when a deadline has passed; else sleeps until the next one.
@@ -34,6 +34,9 @@ impl Connection {
             }
             deadline = deadline.min(oldest + acknowledge_timeout);
         }
+        if let Some(ask_at) = self.deliveries.as_ref().and_then(|deliveries| deliveries.deadline()) {
+            deadline = deadline.min(ask_at);
+        }
         let waits_for_room = self.unacknowledged.is_empty() && !self.front.has_room();
         Ok(if waits_for_room { deadline.min(now + ROOM_RETRY) } else { deadline })
     }
@@ -42,7 +45,14 @@ impl Connection {
     pub(super) async fn end(mut self, close: Close) {
         let (reason, code) = close.name_and_code();
         let principal: &Principal = &self.session.principal;
-        self.front.shard_client.detach(principal, self.session.connection_id);
+        let connection_id = self.session.connection_id;
+        let in_hand = self.deliveries.as_ref().is_some_and(|deliveries| deliveries.has_in_flight());
+        if in_hand && !matches!(close, Close::Replaced | Close::Deleted) {
+            // A newer connection takes over by itself.
+            let (front, principal) = (self.front.clone(), principal.clone());
+            tokio::spawn(async move { deliveries::release(&front, &principal, connection_id).await });
+        }
+        self.front.shard_client.detach(principal, connection_id);
         self.front.metrics.closes.with_label_values(&[reason]).inc();
         let seconds = self.connected_at.elapsed().as_secs();
         let (peer, connection) = (self.peer, self.place.number());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shard_client::{MethodAnswer, MethodCallId};
 
-use super::*;
+use super::{super::device_bound_topic::device_bound_topic, *};
 
 impl Connection {
     /// Requests and answers of the hub's own topics.
@@ -70,9 +70,37 @@ impl Connection {
         }
     }
 
-    /// A device that does not read is not written to; then what waits is bounded elsewhere.
+    /// Publishes messages for the device, and settles those it acknowledged.
+    pub(super) fn poll_deliveries(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        let quality = self.session.device_bound_quality();
+        let hinted = self.mailbox.take_messages_waiting();
+        if self.deliveries.is_none() {
+            if quality.is_none() {
+                return Ok(());
+            }
+            let Session { principal, connection_id, .. } = &self.session;
+            self.deliveries = Some(Box::new(Deliveries::new(&self.front, principal, *connection_id)));
+        }
+        let may_publish = self.may_publish(out);
+        let Some(deliveries) = &mut self.deliveries else { return Ok(()) };
+        if hinted {
+            deliveries.ask();
+        }
+        for delivery in deliveries.poll(context, quality, may_publish)? {
+            let topic = device_bound_topic(&self.session.principal, &delivery.message);
+            let (body, duplicate) = (&delivery.message.record.body, delivery.message.was_delivered);
+            match delivery.packet_id {
+                None => self.protocol.publish(&topic, body, out),
+                Some(packet_id) => self.protocol.publish_at_least_once(&topic, body, packet_id, duplicate, out),
+            }
+        }
+        Ok(())
+    }
+
+    /// A device that does not read is not written to; then what waits is bounded elsewhere. Nor is one whose SUBSCRIBE is
+    /// not answered yet: clients expect SUBACK first.
     fn may_publish(&self, out: &[u8]) -> bool {
-        out.len() < OUT_BYTES_MAX && !self.socket.has_unsent()
+        out.len() < OUT_BYTES_MAX && !self.socket.has_unsent() && self.changing.is_none()
     }
 
     /// At most once; nothing when the device is not subscribed.

@@ -314,6 +314,15 @@ impl Attachments {
         }
     }
 
+    /// The leader says that a message can be had.
+    pub fn messages_waiting(&self, waiting: &v1::MessagesWaiting) {
+        if let Some((principal, connection_id)) = parse(waiting.principal.as_ref(), waiting.connection_id)
+            && let Some(live) = self.state.lock().live_mut(&principal, connection_id)
+        {
+            live.mailbox.messages_waiting();
+        }
+    }
+
     /// The leader passes a method on.
     pub fn method_called(&self, called: v1::MethodCalled) {
         let Some((principal, connection_id)) = parse(called.principal.as_ref(), called.connection_id) else { return };

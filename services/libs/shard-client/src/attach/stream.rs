@@ -128,6 +128,7 @@ impl<'a> AttachStream<'a> {
                 Body::IdentityChanged(changed) => self.attachments.identity_changed(changed),
                 Body::DesiredUpdated(updated) => self.attachments.desired_updated(updated),
                 Body::MethodCalled(called) => self.attachments.method_called(called),
+                Body::MessagesWaiting(waiting) => self.attachments.messages_waiting(&waiting),
             }
         }
     }

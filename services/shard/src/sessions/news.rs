@@ -1,4 +1,5 @@
-//! Telling connections of their desired properties: every version once, in order (twins §2.6, design "Pushes").
+//! Telling connections of their desired properties: every version once, in order (twins §2.6, design "Pushes"); and that
+//! messages wait.
 
 use model::{ConnectionId, Principal};
 use proto::shard::v1::{self, DesiredDelta, detached::Reason, shard_frame::Body};
@@ -41,6 +42,18 @@ impl Sessions {
         {
             self.push_detached(link, principal, connection_id, Reason::MissedUpdates);
             self.hold(principal, Held::Gone { newest }, now);
+        }
+    }
+
+    /// A message can be had: a connection that is interested is told to ask for it.
+    pub fn messages_waiting(&mut self, principal: &Principal) {
+        let Some(session) = self.sessions.get(principal) else { return };
+        if let Held::Live { link, connection_id } = session.held
+            && session.interests.device_bound_messages
+        {
+            let waiting =
+                v1::MessagesWaiting { principal: Some(principal.into()), connection_id: Some(connection_id.into()) };
+            self.pushes.push(Push { link, body: Body::MessagesWaiting(waiting) });
         }
     }
 }
