@@ -55,6 +55,16 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use self::spelling::Followed;
 use crate::{Front, listener::Accepted, mqtt, websocket::WebSocket};
 
+/// Streams of one connection that were opened and reset before they were looked at: with more it is an attack (rapid
+/// reset), and the connection ends.
+const HTTP2_RESETS_MAX: usize = 20;
+/// Streams of one connection that had to be refused, for their number or for an error: then it ends.
+const HTTP2_REFUSALS_MAX: usize = 1024;
+/// What one stream keeps for a reader that is slower than its answer.
+const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
+/// How long a silent peer may take to say that it is still there.
+const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Bounds of the HTTPS head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -166,11 +176,7 @@ async fn serve_requests(
     let io = TokioIo::new(stream);
     // An error of a connection is its peer's business.
     if is_http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams_max);
-        builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
-        builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut connection = std::pin::pin!(http2_builder(&limits).serve_connection(io, service));
         // hyper waits for the first bytes of HTTP/2 without end.
         let silent = async {
             tokio::time::sleep(Duration::from_secs(limits.header_timeout_seconds)).await;
@@ -200,6 +206,18 @@ async fn serve_requests(
     }
     let on_upgrade: Option<OnUpgrade> = upgraded.lock().take();
     websocket_of(on_upgrade?).await
+}
+
+/// HTTP/2 with every bound named here, whatever the library's defaults become.
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams_max);
+    builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
+    builder.max_pending_accept_reset_streams(HTTP2_RESETS_MAX).max_local_error_reset_streams(HTTP2_REFUSALS_MAX);
+    builder.max_send_buf_size(HTTP2_SEND_BYTES_MAX);
+    builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
+    builder.keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT);
+    builder
 }
 
 /// What is left of the connection once its last answer, 101, is written.
