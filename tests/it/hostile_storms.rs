@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use ironhub_tests::{
-    Https, Hub, TestResult, Tls12, client_config, connect_deaf, connect_from, eventually, handshake, survives,
+    Https, Hub, HubOptions, TestResult, Tls12, client_config, connect_deaf, connect_from, eventually, handshake,
+    send_until_blocked, survives,
 };
 use rustls::{ClientConfig, ProtocolVersion, client::Resumption};
 
@@ -127,4 +128,30 @@ async fn readers_of_events_that_never_read_hold_little_and_lose_nothing() -> Tes
         assert_eq!(body.split(|byte| *byte == b'\n').filter(|line| line.len() > 250_000).count(), EVENTS);
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn who_never_reads_its_answers_is_let_go() -> TestResult {
+    const PEERS: usize = 8;
+    let config = "[gateway.https]\nunread_timeout_seconds = 1\n".to_owned();
+    let hub = Hub::start_with(HubOptions { config, ..HubOptions::default() }).await?;
+    let config = client_config(&hub.authority, None)?;
+    survives(&hub, "unread answers", async || {
+        let requests = b"GET /devices HTTP/1.1\r\nHost: hub\r\n\r\n".repeat(1000);
+        let deaf = (0..PEERS).map(|_| {
+            let (hub, config, requests) = (&hub, &config, &requests);
+            async move {
+                let stream = handshake(config, connect_deaf(hub.https).await?, &hub.host_name).await?;
+                let mut deaf = Https::new(stream);
+                send_until_blocked(requests.len(), async || deaf.send_raw(requests).await).await?;
+                anyhow::Ok(deaf)
+            }
+        });
+        let deaf = try_join_all(deaf).await?;
+        // The good device comes and goes; those that do not read would stay.
+        let gone = async || Ok(metric(&hub, "ironhub_https_connections").await? < PEERS as u64 / 2);
+        eventually("they are gone", gone).await?;
+        Ok(deaf)
+    })
+    .await
 }

@@ -81,6 +81,9 @@ pub struct Limits {
     pub header_timeout_seconds: u64,
     /// For one request, body included. Following the events has no end.
     pub request_timeout_seconds: u64,
+    /// How long an answer may wait for its peer to read on; then the connection is reset. A reader that follows the events
+    /// may be busy for so long.
+    pub unread_timeout_seconds: u64,
     /// Requests at the same time on one HTTP/2 connection.
     pub streams_max: u32,
 }
@@ -95,6 +98,7 @@ impl Default for Limits {
             batch_messages_max: 500,
             header_timeout_seconds: 75,
             request_timeout_seconds: 60,
+            unread_timeout_seconds: 300,
             streams_max: 100,
         }
     }
@@ -126,6 +130,7 @@ impl Head {
     pub async fn serve(self, accepted: Accepted) {
         let deadline = accepted.handshake_deadline(&self.front);
         let Accepted { stream, peer, place, unproved, .. } = accepted;
+        bound_unread(&stream, Duration::from_secs(self.front.config.https.unread_timeout_seconds));
         let accepted = tokio::select! {
             accepted = timeout_at(deadline, self.tls.accept(stream)) => accepted,
             () = unproved.evicted() => return,
@@ -142,6 +147,15 @@ impl Head {
         if let Some(websocket) = websocket {
             self.mqtt.serve_websocket(websocket, certificate, peer, place).await;
         }
+    }
+}
+
+/// hyper waits without end for a peer that does not read: the kernel ends it, by a clock that every byte read turns back.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "other systems have no such clock"))]
+fn bound_unread(stream: &TcpStream, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        tracing::debug!(%error, "a connection has no bound on how long it is not read");
     }
 }
 
