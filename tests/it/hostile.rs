@@ -1,54 +1,11 @@
 //! Peers that mean harm: what they make the hub hold is bounded, and others are served meanwhile.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    time::{Duration, Instant},
-};
-
-use ironhub_tests::{Hub, HubOptions, Mqtt, TestResult};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
-
-/// What an attack may add to the memory of the process.
-const RESIDENT_GROWTH_BYTES_MAX: u64 = 96 << 20;
-/// A good device is served within this on a busy machine.
-const SERVED_WITHIN: Duration = Duration::from_secs(10);
+use ironhub_tests::{Hub, HubOptions, Mqtt, TestResult, connect_from, send_until_blocked, survives};
+use tokio::io::AsyncWriteExt;
 
 async fn hub(limits: &str) -> TestResult<Hub> {
     let config = format!("[gateway.limits]\n{limits}\n");
     Hub::start_with(HubOptions { config, ..HubOptions::default() }).await
-}
-
-fn resident_bytes(hub: &Hub) -> TestResult<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", hub.process_id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
-/// Runs the attack; afterwards, while what it returns is still there, a device must be served and memory be bounded.
-async fn survives<T>(hub: &Hub, what: &str, attack: impl AsyncFnOnce() -> TestResult<T>) -> TestResult {
-    let (device, before) = (hub.new_device().await?, resident_bytes(hub)?);
-    let held = attack().await?;
-    let begin = Instant::now();
-    let mut client = timeout(SERVED_WITHIN, hub.connect(&device)).await??;
-    timeout(SERVED_WITHIN, client.publish_acknowledged(&device.events_topic(), b"served")).await??;
-    timeout(SERVED_WITHIN, hub.call("GET", &format!("/devices/{}", device.device_id), &[], &().into())).await??;
-    assert!(begin.elapsed() < SERVED_WITHIN, "{what}: served after {:?}", begin.elapsed());
-    let grown = resident_bytes(hub)?.saturating_sub(before);
-    assert!(grown < RESIDENT_GROWTH_BYTES_MAX, "{what}: {} MiB more", grown >> 20);
-    drop(held);
-    Ok(())
-}
-
-/// TCP from one of a few loopback addresses.
-async fn connect_from(source: u8, to: SocketAddr) -> TestResult<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::new(127, 0, 90, source), 0).into())?;
-    Ok(socket.connect(to).await?)
 }
 
 #[tokio::test]
@@ -106,12 +63,7 @@ async fn who_asks_and_never_listens_is_cut_off() -> TestResult {
         let device = hub.new_device().await?;
         let mut deaf: Mqtt = hub.connect(&device).await?;
         let pings = [0xc0_u8, 0].repeat(32 * 1024);
-        // Far more answers than the sockets' buffers hold: in the end the hub does not read any more, or hangs up.
-        for _ in 0..400 {
-            if timeout(Duration::from_millis(500), deaf.send(&pings)).await.map_or(true, |sent| sent.is_err()) {
-                break;
-            }
-        }
+        send_until_blocked(pings.len(), async || deaf.send(&pings).await).await?;
         Ok(deaf)
     })
     .await

@@ -5,14 +5,18 @@
 //!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
+//!   Http2    raw frames of HTTP/2
+//!   Tls12    raw records of TLS 1.2, behind a handshake
 //!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
 //! ```
 //!
 //! The tests judge from outside: what they know of the hub is its `hub.json` and its protocols. The binary is the one
 //! that was built beside them, or `$IRONHUB_BINARY`.
 
+mod attack;
 mod cluster;
 mod device;
+mod http2;
 mod https;
 mod hub;
 mod mqtt_client;
@@ -20,17 +24,21 @@ mod patience;
 mod pki;
 mod start;
 mod tls;
+mod tls12;
 mod websocket;
 
+pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
 pub use device::{Device, token, token_that_expires};
+pub use http2::{Http2, Http2Frame, Said, headers_frame, http2_frame, http2_kind};
 pub use https::{Https, Response};
 pub use hub::{Hub, HubOptions};
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
 pub use pki::{Authority, certificate_params, self_signed};
 pub use start::binary;
-pub use tls::{Presented, client_config, connect_as, connect_with};
+pub use tls::{Presented, TlsStream, client_config, connect_as, connect_with, handshake};
+pub use tls12::Tls12;
 pub use websocket::{Frame, WEBSOCKET_PATH, WebSocket, frame, handshake_headers};
 
 /// What every test returns: the first thing that went wrong.

@@ -35,21 +35,21 @@ pub async fn connect_with(
 
 /// The same as a client that may have been there before: it resumes its session.
 pub async fn connect_as(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> anyhow::Result<TlsStream> {
-    let stream = TcpStream::connect(address).await?;
+    handshake(config, TcpStream::connect(address).await?, name).await
+}
+
+/// Shakes hands on a connection that is there.
+pub async fn handshake(config: &Arc<ClientConfig>, stream: TcpStream, name: &str) -> anyhow::Result<TlsStream> {
     stream.set_nodelay(true)?;
     Ok(TlsConnector::from(config.clone()).connect(ServerName::try_from(name.to_owned())?, stream).await?)
 }
 
 /// A client that trusts the authority.
 pub fn client_config(authority: &Path, presented: Option<&Presented>) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(authority)? {
-        roots.add(certificate?)?;
-    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(authority)?);
     Ok(Arc::new(match presented {
         None => config.with_no_client_auth(),
         Some(Presented { chain, key }) => {
@@ -57,4 +57,13 @@ pub fn client_config(authority: &Path, presented: Option<&Presented>) -> anyhow:
             config.with_client_auth_cert(chain, PrivatePkcs8KeyDer::from(key.clone()).into())?
         }
     }))
+}
+
+/// What a client trusts.
+pub(crate) fn roots(authority: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority)? {
+        roots.add(certificate?)?;
+    }
+    Ok(roots)
 }

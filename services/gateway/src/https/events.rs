@@ -2,7 +2,7 @@
 //!
 //! Parameters: `device`, `partition`, `since` (`earliest`, `latest` or an ISO 8601 time), `limit`, `follow`. Without
 //! `follow` the answer ends where the log ended when the request came, merged by time; with it, events are sent as they
-//! come. A slow reader slows only itself: at most a few chunks wait for it.
+//! come. A slow reader slows only itself: at most a chunk waits for it, and the next is begun.
 
 use auth::Operation;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use super::{authorization::authorize, body::Body, error::ApiError, query::Query, route::Call};
 use crate::Front;
 
-/// Chunks that wait for a slow reader.
-const CHUNKS_MAX: usize = 4;
+/// Chunks that wait for a slow reader. Each may end with a message of the largest size.
+const CHUNKS_MAX: usize = 1;
 /// Lines are sent when so many bytes are together.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// One read of a partition.

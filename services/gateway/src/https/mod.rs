@@ -60,6 +60,16 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use self::spelling::Followed;
 use crate::{Front, listener::Accepted, mqtt, websocket::WebSocket};
 
+/// Streams of one connection that were opened and reset before they were looked at: with more it is an attack (rapid
+/// reset), and the connection ends.
+const HTTP2_RESETS_MAX: usize = 20;
+/// Streams of one connection that had to be refused, for their number or for an error: then it ends.
+const HTTP2_REFUSALS_MAX: usize = 1024;
+/// What one stream keeps for a reader that is slower than its answer.
+const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
+/// How long a silent peer may take to say that it is still there.
+const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Bounds of the HTTPS head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -76,6 +86,9 @@ pub struct Limits {
     pub header_timeout_seconds: u64,
     /// For one request, body included. Following the events has no end.
     pub request_timeout_seconds: u64,
+    /// How long an answer may wait for its peer to read on; then the connection is reset. A reader that follows the events
+    /// may be busy for so long.
+    pub unread_timeout_seconds: u64,
     /// Requests at the same time on one HTTP/2 connection.
     pub streams_max: u32,
 }
@@ -90,6 +103,7 @@ impl Default for Limits {
             batch_messages_max: 500,
             header_timeout_seconds: 75,
             request_timeout_seconds: 60,
+            unread_timeout_seconds: 300,
             streams_max: 100,
         }
     }
@@ -121,6 +135,7 @@ impl Head {
     pub async fn serve(self, accepted: Accepted) {
         let deadline = accepted.handshake_deadline(&self.front);
         let Accepted { stream, peer, place, unproved, .. } = accepted;
+        bound_unread(&stream, Duration::from_secs(self.front.config.https.unread_timeout_seconds));
         let accepted = tokio::select! {
             accepted = timeout_at(deadline, self.tls.accept(stream)) => accepted,
             () = unproved.evicted() => return,
@@ -137,6 +152,15 @@ impl Head {
         if let Some(websocket) = websocket {
             self.mqtt.serve_websocket(websocket, certificate, peer, place).await;
         }
+    }
+}
+
+/// hyper waits without end for a peer that does not read: the kernel ends it, by a clock that every byte read turns back.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "other systems have no such clock"))]
+fn bound_unread(stream: &TcpStream, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        tracing::debug!(%error, "a connection has no bound on how long it is not read");
     }
 }
 
@@ -171,11 +195,7 @@ async fn serve_requests(
     let io = TokioIo::new(stream);
     // An error of a connection is its peer's business.
     if is_http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams_max);
-        builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
-        builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut connection = std::pin::pin!(http2_builder(&limits).serve_connection(io, service));
         // hyper waits for the first bytes of HTTP/2 without end.
         let silent = async {
             tokio::time::sleep(Duration::from_secs(limits.header_timeout_seconds)).await;
@@ -205,6 +225,18 @@ async fn serve_requests(
     }
     let on_upgrade: Option<OnUpgrade> = upgraded.lock().take();
     websocket_of(on_upgrade?).await
+}
+
+/// HTTP/2 with every bound named here, whatever the library's defaults become.
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams_max);
+    builder.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
+    builder.max_pending_accept_reset_streams(HTTP2_RESETS_MAX).max_local_error_reset_streams(HTTP2_REFUSALS_MAX);
+    builder.max_send_buf_size(HTTP2_SEND_BYTES_MAX);
+    builder.keep_alive_interval(Some(Duration::from_secs(limits.header_timeout_seconds)));
+    builder.keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT);
+    builder
 }
 
 /// What is left of the connection once its last answer, 101, is written.
