@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use model::{
-    Authentication, Credentials, DeviceIdentity, DeviceStatus, ETag, GroupId, Principal, QualityOfService,
+    Authentication, Credentials, DeviceIdentity, DeviceStatus, ETag, GroupId, Interests, Principal, QualityOfService,
     Subscription, SymmetricKey, SymmetricKeys,
 };
 use shard::{
@@ -141,8 +141,12 @@ async fn connections_and_commands_survive_the_leader() -> Result<(), Failure> {
     assert_eq!(first.statistics().await?.total_device_count, 202);
 
     // The connections are attached again under the ids they had, and hear of what happens under the new leader.
-    let subscription = Subscription { filter: "a".into(), quality_of_service: QualityOfService::AtMostOnce };
-    first.subscribe(&id, on_first.connection_id, &[subscription]).await?;
+    let subscription = Subscription {
+        filter: "a".into(),
+        quality_of_service: QualityOfService::AtMostOnce,
+        interests: Interests::default(),
+    };
+    first.subscribe(&id, on_first.connection_id, &[subscription], Interests::default()).await?;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(7) {
         let seen = first.get_device(&id.device_id).await?.ok_or("lost")?;

@@ -30,6 +30,8 @@ pub use commands::{expired_clients, is_expired};
 pub use effect::Effect;
 pub use feedback::batch as feedback_batch;
 pub use presence::{StoredPresence, connected_after};
+#[cfg(test)]
+pub use queue::messages;
 pub use queue::{has_expired, received};
 pub use read::{credentials, read, subscriptions};
 pub use rows::entry_time;

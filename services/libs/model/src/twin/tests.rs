@@ -213,7 +213,7 @@ proptest! {
             prop_assert_eq!(&Value::Object(twin.desired.properties.clone()), &model);
             prop_assert_eq!(&device, &model);
             prop_assert_eq!(twin.version(), before.version() + 1);
-            prop_assert_eq!(twin.reported, before.reported);
+            prop_assert_eq!(&twin.reported, &before.reported);
             let (mut of_values, mut of_metadata) = (Vec::new(), Vec::new());
             paths(&model, "", &mut of_values);
             paths(&twin.desired.metadata.to_json(), "", &mut of_metadata);

@@ -35,7 +35,7 @@ fn create(device_id: &str, filler_bytes: usize) -> ProposedCommand {
         ..DeviceIdentity::default()
     };
     let precondition = Precondition { kind: Some(precondition::Kind::Absent(Empty {})) };
-    let put = PutDevice { identity: Some(identity), precondition: Some(precondition) };
+    let put = PutDevice { identity: Some(identity), precondition: Some(precondition), twin: None };
     let id = CommandId { incarnation: rand_incarnation(), sequence: 0, lowest_unanswered: 0 };
     let command = Command { id: Some(id), operation: Some(Operation::PutDevice(put)) };
     ProposedCommand { kind: Some(Kind::Client(command)) }

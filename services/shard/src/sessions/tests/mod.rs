@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{ConnectionId, Principal, Timestamp};
+use model::{ConnectionId, Interests, Principal, Timestamp};
 use proto::{
     raft::v1::PresenceRow,
     shard::v1::{self, detached::Reason, shard_frame::Body},
 };
 
-use super::{LinkId, Now, Push, Sessions, entry::Session};
+use super::{Call, CallEvent, LinkId, Now, Push, Sessions, entry::Session};
 use crate::state::StoredPresence;
 
 type Failure = Box<dyn std::error::Error>;
@@ -79,6 +79,47 @@ impl Stage {
                 }
                 vec![]
             }
+            ["interested", id, which, bits] => {
+                let interests = Interests::from_bits(bits.parse()?);
+                self.sessions.interested(&principal(id)?, connection(which)?, interests);
+                vec![]
+            }
+            ["desired", id, version] => {
+                let delta = v1::DesiredDelta { version: version.parse()?, patch: "{}".into() };
+                self.sessions.desired_updated(&principal(id)?, delta);
+                vec![]
+            }
+            ["desired", id, "is", "at", version] => {
+                self.sessions.desired_is_at(&principal(id)?, version.parse()?);
+                vec![]
+            }
+            ["missed", id, which] => {
+                self.sessions.missed_updates(&principal(id)?, connection(which)?, now);
+                vec![]
+            }
+            ["messages", id] => {
+                self.sessions.messages_waiting(&principal(id)?);
+                vec![]
+            }
+            ["call", id, name] => {
+                let call = Call { name: (*name).to_owned(), payload: "null".into() };
+                vec![
+                    self.sessions
+                        .call_method(&principal(id)?, call)
+                        .map_or("too many".into(), |it| format!("call {it}")),
+                ]
+            }
+            ["answer", id, which, status] => {
+                let call_id = v1::MethodCallId { leadership: 5, counter: which.parse()? };
+                let answer = v1::MethodAnswer { status: status.parse()?, payload: "1".into() };
+                self.sessions.method_answered(&principal(id)?, call_id, answer);
+                vec![]
+            }
+            ["end", which] => {
+                self.sessions.end_method(which.parse()?);
+                vec![]
+            }
+            ["expected", id] => vec![self.sessions.is_expected(&principal(id)?).to_string()],
             ["state", id] => vec![state(self.sessions.presence(&principal(id)?))],
             ["replaced", id, which] => {
                 vec![self.sessions.is_replaced(&principal(id)?, connection(which)?).to_string()]
@@ -89,6 +130,10 @@ impl Stage {
             _ => return Err(format!("no such line: {line}").into()),
         };
         said.extend(self.sessions.take_pushes().iter().map(told));
+        said.extend(self.sessions.take_call_events().iter().map(|event| match event {
+            CallEvent::Delivered(counter) => format!("call {counter} is delivered"),
+            CallEvent::Answered(counter, answer) => format!("call {counter} is answered {}", answer.status),
+        }));
         Ok(said.join(", "))
     }
 
@@ -129,11 +174,27 @@ fn name(principal: Option<&v1::Principal>) -> String {
 fn told(push: &Push) -> String {
     let (who, which, what) = match &push.body {
         Body::Detached(detached) => {
-            let what = if detached.reason() == Reason::Deleted { "deleted" } else { "replaced" };
-            (name(detached.principal.as_ref()), detached.connection_id, what)
+            let what = match detached.reason() {
+                Reason::Deleted => "deleted",
+                Reason::MissedUpdates => "missed updates",
+                _ => "replaced",
+            };
+            (name(detached.principal.as_ref()), detached.connection_id, what.to_owned())
         }
-        Body::IdentityChanged(changed) => (name(changed.principal.as_ref()), changed.connection_id, "changed"),
-        _ => (String::new(), None, "something else"),
+        Body::IdentityChanged(changed) => {
+            (name(changed.principal.as_ref()), changed.connection_id, "changed".to_owned())
+        }
+        Body::DesiredUpdated(updated) => {
+            let version = updated.delta.as_ref().map_or(0, |delta| delta.version);
+            (name(updated.principal.as_ref()), updated.connection_id, format!("desired {version}"))
+        }
+        Body::MethodCalled(called) => {
+            (name(called.principal.as_ref()), called.connection_id, format!("method {}", called.name))
+        }
+        Body::MessagesWaiting(waiting) => {
+            (name(waiting.principal.as_ref()), waiting.connection_id, "messages".to_owned())
+        }
+        _ => (String::new(), None, "something else".to_owned()),
     };
     let which = which.unwrap_or_default();
     format!("{} hears {who} {}.{} {what}", push.link.0, which.leadership, which.counter)

@@ -10,7 +10,7 @@ fn changes(operations: Vec<Change>) -> Operation {
 }
 
 fn put(identity: DeviceIdentity, kind: precondition::Kind) -> Change {
-    Change::PutDevice(v1::PutDevice { identity: Some(identity), precondition: condition(kind) })
+    Change::PutDevice(v1::PutDevice { identity: Some(identity), precondition: condition(kind), twin: None })
 }
 
 fn with_keys(device_id: &str) -> DeviceIdentity {
@@ -39,7 +39,7 @@ fn each_change_stands_for_itself_and_their_order_is_kept() -> Tested {
     let mut group = Group::default();
     group.put(device("there"), ABSENT)?;
     let delete = v1::DeleteDevice { device_id: "there".into(), precondition: condition(PRESENT) };
-    let module = v1::PutModule { identity: Some(module("new", "m")), precondition: condition(ABSENT) };
+    let module = v1::PutModule { identity: Some(module("new", "m")), precondition: condition(ABSENT), twin: None };
     let outcome = group.command(changes(vec![
         put(device("there"), ABSENT),
         put(device("new"), ABSENT),

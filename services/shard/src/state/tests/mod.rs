@@ -3,9 +3,11 @@
 mod bulk;
 mod commands;
 mod model;
+mod queue;
 mod registry;
 mod sessions;
 mod settings;
+mod twins;
 
 use proto::{
     raft::v1::{Proposal, ProposedCommand, proposed_command::Kind},
@@ -119,7 +121,7 @@ fn condition(kind: precondition::Kind) -> Option<Precondition> {
 }
 
 fn put_device(identity: DeviceIdentity, precondition: precondition::Kind) -> Operation {
-    Operation::PutDevice(v1::PutDevice { identity: Some(identity), precondition: condition(precondition) })
+    Operation::PutDevice(v1::PutDevice { identity: Some(identity), precondition: condition(precondition), twin: None })
 }
 
 fn delete_device(device_id: &str, precondition: precondition::Kind) -> Operation {
@@ -127,7 +129,7 @@ fn delete_device(device_id: &str, precondition: precondition::Kind) -> Operation
 }
 
 fn put_module(identity: ModuleIdentity, precondition: precondition::Kind) -> Operation {
-    Operation::PutModule(v1::PutModule { identity: Some(identity), precondition: condition(precondition) })
+    Operation::PutModule(v1::PutModule { identity: Some(identity), precondition: condition(precondition), twin: None })
 }
 
 fn delete_module(device_id: &str, module_id: &str, precondition: precondition::Kind) -> Operation {
@@ -142,11 +144,13 @@ fn subscribe(principal: v1::Principal, filters: &[(&str, u32)]) -> Operation {
     let subscription = |(filter, quality_of_service): &(&str, u32)| v1::Subscription {
         filter: (*filter).into(),
         quality_of_service: *quality_of_service,
+        interests: 0,
     };
     Operation::Subscribe(v1::Subscribe {
         principal: Some(principal),
         connection_id: None,
         subscriptions: filters.iter().map(subscription).collect(),
+        interests: 0,
     })
 }
 

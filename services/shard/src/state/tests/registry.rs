@@ -167,7 +167,8 @@ fn a_device_changes_between_edge_and_leaf() -> Tested {
 fn malformed_commands_are_refused() -> Tested {
     let mut group = Group::default();
     let no_authentication = DeviceIdentity { authentication: None, ..device("d1") };
-    let no_precondition = Operation::PutDevice(v1::PutDevice { identity: Some(device("d1")), precondition: None });
+    let no_precondition =
+        Operation::PutDevice(v1::PutDevice { identity: Some(device("d1")), precondition: None, twin: None });
     for operation in [
         put_device(device("a/b"), ABSENT),
         put_device(device(""), ABSENT),

@@ -16,6 +16,7 @@ fn unsubscribe(device_id: &str, filters: &[&str]) -> Operation {
         principal: Some(principal(device_id, None)),
         connection_id: None,
         filters: filters.iter().map(|filter| (*filter).into()).collect(),
+        interests: 0,
     })
 }
 
@@ -63,7 +64,7 @@ fn what_changes_nothing_is_known_before_it_is_proposed() -> Tested {
     let mut group = Group::default();
     group.put(device("d1"), ABSENT)?;
     let d1 = || principal("d1", None);
-    let nothing = |group: &Group, operation: &Operation| changes_nothing(&group.rows, operation);
+    let nothing = |group: &Group, operation: &Operation| changes_nothing(&group.rows, operation, 0);
     assert!(nothing(&group, &clear("d1"))? && nothing(&group, &unsubscribe("d1", &["a"]))?);
     assert!(!nothing(&group, &subscribe(d1(), &[]))?);
     group.command(subscribe(d1(), &[("a", 1)]))?;
