@@ -25,7 +25,7 @@ const CONCURRENT_CONNECTS: u32 = 32;
 pub async fn run(target: &Target, options: &TelemetryArguments) -> anyhow::Result<Report> {
     let mqtt = options.protocol == Protocol::Mqtt;
     anyhow::ensure!(
-        mqtt || (options.compare.is_none() && options.quality_of_service == 1),
+        mqtt || (options.compare != Some(Comparison::Mosquitto) && options.quality_of_service == 1),
         "mosquitto and QoS 0 are for MQTT"
     );
     anyhow::ensure!(mqtt || options.in_flight == 1, "HTTPS has one request in flight; leave --in-flight away");
@@ -40,17 +40,28 @@ async fn rounds(
     options: &TelemetryArguments,
     devices: &Devices,
 ) -> anyhow::Result<Vec<(String, Measurement)>> {
-    let Some(Comparison::Mosquitto) = options.compare else {
-        return Ok(vec![("ironhub".to_owned(), hub_round(target, options, devices).await?)]);
-    };
-    let mosquitto = Mosquitto::start()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..options.rounds {
-        ours.push(hub_round(target, options, devices).await?);
-        theirs.push(mosquitto_round(&mosquitto, options).await?);
-    }
-    let median = |name: &str, rounds: &[_]| (name.to_owned(), Measurement::median(rounds));
-    Ok(vec![median("ironhub", &ours), median("mosquitto", &theirs)])
+    let names = match options.compare {
+        None => return Ok(vec![("ironhub".to_owned(), hub_round(target, options, devices).await?)]),
+        Some(Comparison::Mosquitto) => {
+            let mosquitto = Mosquitto::start()?;
+            for _ in 0..options.rounds {
+                ours.push(hub_round(target, options, devices).await?);
+                theirs.push(mosquitto_round(&mosquitto, options).await?);
+            }
+            ["ironhub", "mosquitto"]
+        }
+        Some(Comparison::Quiet) => {
+            let quiet = TelemetryArguments { silent_connections: 0, ..options.clone() };
+            for _ in 0..options.rounds {
+                ours.push(hub_round(target, options, devices).await?);
+                theirs.push(hub_round(target, &quiet, devices).await?);
+            }
+            ["beside silence", "alone"]
+        }
+    };
+    let [ours, theirs] = [ours, theirs].map(|rounds| Measurement::median(&rounds));
+    Ok(names.map(str::to_owned).into_iter().zip([ours, theirs]).collect())
 }
 
 async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devices) -> anyhow::Result<Measurement> {
@@ -58,7 +69,7 @@ async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devi
     match options.protocol {
         Protocol::Mqtt => {
             let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
-            silent::start(&connector, options.silent_connections, &round.counters);
+            silent::start(&connector, options.silent_connections, &round.counters).await?;
             round.start_mqtt(options, &connector, |index| (devices.id(index), devices.connect(index))).await?;
         }
         Protocol::Https => round.start_https(options, target, devices).await?,
