@@ -72,6 +72,20 @@ function settings(method, path, body) {
   });
 }
 
+// Puts a message into the device's queue; the service SDK would do so over AMQP.
+function sendToDevice(deviceId, body, headers = {}) {
+  const path = `/devices/${encodeURIComponent(deviceId)}/messages/deviceBound?api-version=2021-04-12`;
+  const options = {
+    method: 'POST', host: hub.hostName, path, ca: authority, headers: { Authorization: serviceToken(), ...headers },
+  };
+  return new Promise((resolve, reject) => {
+    const request = https.request(options, (response) => {
+      response.resume().on('end', () => (response.statusCode === 204 ? resolve() : reject(new Error(response.statusCode))));
+    });
+    request.on('error', reject).end(body);
+  });
+}
+
 function readEvents(deviceId) {
   const path = `/ironhub/v1/events?since=earliest&device=${encodeURIComponent(deviceId)}`;
   return new Promise((resolve, reject) => {
@@ -97,4 +111,4 @@ async function events(deviceId, count, timeoutMilliseconds = 15000) {
   }
 }
 
-module.exports = { hub, newId, register, settings, newDevice, connectionString, connect, events };
+module.exports = { hub, newId, register, settings, newDevice, connectionString, connect, events, sendToDevice };

@@ -45,6 +45,17 @@ class Hub:
                 return events
             time.sleep(0.1)
 
+    def send_to_device(self, device_id, body, headers=None):
+        """Puts a message into the device's queue."""
+        request = urllib.request.Request(
+            f"https://{self.host_name}/devices/{device_id}/messages/deviceBound?api-version=2021-04-12",
+            method="POST",
+            data=body,
+            headers={"Authorization": self.service_token("service"), **(headers or {})},
+        )
+        context = ssl.create_default_context(cafile=self.certificate_authority_file)
+        urllib.request.urlopen(request, context=context, timeout=10).close()
+
     def settings(self, method, path, body=None):
         """One request to the settings API, whatever the version of the object."""
         request = urllib.request.Request(
