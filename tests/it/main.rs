@@ -5,6 +5,7 @@ mod architecture;
 mod bounds;
 mod certificates;
 mod cluster;
+mod command_line;
 mod connect;
 mod device_bound;
 mod device_bound_mqtt;

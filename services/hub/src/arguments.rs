@@ -1,5 +1,6 @@
 //! The command line.
 
+mod messages;
 mod registry;
 mod twin;
 
@@ -8,6 +9,7 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
+pub use messages::{MessageCommand, SendArguments};
 pub use registry::{CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, UpdateArguments};
 pub use twin::{InvokeArguments, MethodCommand, TwinCommand, TwinWrite};
 
@@ -81,6 +83,15 @@ or use --https-port 8443 and clients that accept a port.")]
         target: TargetArguments,
         #[command(subcommand)]
         command: MethodCommand,
+    },
+
+    /// Send messages to devices, and hear what became of them
+    #[command(name = "c2d", after_help = messages::EXAMPLES)]
+    Messages {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: MessageCommand,
     },
 
     /// Say why a device was last refused or disconnected, when, from where, and what to do

@@ -51,6 +51,9 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),
         Command::Twin { target, command } => client()?.block_on(command::twin::run(target, command, environment)),
         Command::Method { target, command } => client()?.block_on(command::method::run(target, command, environment)),
+        Command::Messages { target, command } => {
+            client()?.block_on(command::messages::run(target, command, environment))
+        }
         Command::Explain { target, arguments } => {
             client()?.block_on(command::explain::run(target, arguments, environment))
         }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
     header,
@@ -52,6 +52,7 @@ pub struct ApiClient {
 /// A whole answer, whatever its status.
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -93,7 +94,11 @@ pub struct Call<'a> {
     /// Query parameters beside the API version.
     pub query: &'a [(&'a str, &'a str)],
     pub if_match: Option<&'a str>,
+    /// JSON.
     pub body: Option<Value>,
+    /// A body that is no JSON.
+    pub bytes: Option<Bytes>,
+    pub headers: &'a [(String, String)],
     /// How long the answer may take.
     pub within: Duration,
 }
@@ -101,7 +106,16 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call without parameters or body.
     pub fn new(method: Method, path: &'a [&'a str]) -> Self {
-        Self { method, path, query: &[], if_match: None, body: None, within: RESPONSE_TIMEOUT }
+        Self {
+            method,
+            path,
+            query: &[],
+            if_match: None,
+            body: None,
+            bytes: None,
+            headers: &[],
+            within: RESPONSE_TIMEOUT,
+        }
     }
 }
 
@@ -132,6 +146,12 @@ impl ApiClient {
     /// Asks and reads the whole answer; `Null` when it has no body.
     pub async fn call(&self, call: Call<'_>) -> anyhow::Result<Value> {
         self.answer(call).await?.success()
+    }
+
+    /// Asks and reads the whole answer; a refusal is an error.
+    pub async fn successful(&self, call: Call<'_>) -> anyhow::Result<Answer> {
+        let answer = self.answer(call).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.refused().into()) }
     }
 
     /// Asks and reads the whole answer, refusals too. The connection is kept.
@@ -207,8 +227,11 @@ impl ApiClient {
         if let Some(etag) = call.if_match {
             request = request.header(header::IF_MATCH, etag);
         }
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
         let body = match call.body {
-            None => Bytes::new(),
+            None => call.bytes.unwrap_or_default(),
             Some(json) => {
                 request = request.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
                 serde_json::to_vec(&json)?.into()
@@ -245,11 +268,11 @@ fn untrusted(error: io::Error, client: &ApiClient) -> anyhow::Error {
 }
 
 async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect();
     let body = tokio::time::timeout(RESPONSE_TIMEOUT, body).await.context("the hub's answer does not end")?;
     let body = body.map_err(anyhow::Error::from_boxed).context("the hub's answer broke off")?.to_bytes();
-    Ok(Answer { status, body })
+    Ok(Answer { status, headers, body })
 }
 
 /// The text of the error envelope: `{"Message": "ErrorCode:NAME;TEXT", ...}`, or JSON in the text (rest §21.1).

@@ -8,6 +8,7 @@ pub mod events;
 pub mod explain;
 mod identity;
 mod import;
+pub mod messages;
 pub mod method;
 pub mod module;
 mod output;
