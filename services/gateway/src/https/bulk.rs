@@ -7,7 +7,7 @@ use futures::future::OptionFuture;
 use http::{HeaderValue, Response, StatusCode};
 use model::{DeviceId, ModuleId};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use shard_client::{Change, Precondition};
 
 use super::{
@@ -100,14 +100,19 @@ impl Item {
     fn read(text: &RawValue, dialect: Dialect, front: &Front) -> Self {
         let entry: Entry = match serde_json::from_str(text.get()) {
             Ok(entry) => entry,
-            Err(error) => {
-                let change = Err(ApiError::format(format!("the entry is not valid: {error}")));
-                return Self { device_id: None, module_id: None, mode: None, change };
-            }
+            Err(error) => return Self::unreadable(text, &error),
         };
         let change = entry.change(text, dialect, front);
         let module_id = entry.module_id.filter(|id| !id.is_empty());
         Self { device_id: entry.id, module_id, mode: entry.import_mode, change }
+    }
+
+    /// The answer names the entry as far as it can be read: its sender finds it by that.
+    fn unreadable(text: &RawValue, error: &serde_json::Error) -> Self {
+        let entry: Value = serde_json::from_str(text.get()).unwrap_or_default();
+        let member = |name| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+        let change = Err(ApiError::format(format!("the entry is not valid: {error}")));
+        Self { device_id: member("id"), module_id: member("moduleId"), mode: member("importMode"), change }
     }
 }
 
