@@ -11,6 +11,7 @@ mod drain;
 mod durability;
 mod explain;
 mod hostile;
+mod import;
 mod keep_alive;
 mod live_credentials;
 mod permissions;
