@@ -29,3 +29,4 @@ mod telemetry_https;
 mod two_gateways;
 mod websocket;
 mod will;
+mod wire_examples;

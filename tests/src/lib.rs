@@ -3,6 +3,7 @@
 //! ```text
 //!   Hub      the real binary, `ironhub all`, as a child process on ports of its own and a folder that vanishes
 //!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
+//!   Hub::curl  the same in the eyes of the real curl
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
@@ -12,6 +13,7 @@
 //! that was built beside them, or `$IRONHUB_BINARY`.
 
 mod cluster;
+mod curl;
 mod device;
 mod https;
 mod hub;
@@ -23,6 +25,7 @@ mod tls;
 mod websocket;
 
 pub use cluster::{Cluster, ClusterNode};
+pub use curl::Transfer;
 pub use device::{Device, token, token_that_expires};
 pub use https::{Https, Response};
 pub use hub::{Hub, HubOptions};
