@@ -4,6 +4,7 @@
 mod architecture;
 mod bounds;
 mod certificates;
+mod client_quirks;
 mod cluster;
 mod connect;
 mod disk_full;
