@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use auth::Operation;
 use futures::future::OptionFuture;
 use http::{HeaderValue, Response, StatusCode};
-use model::{DeviceId, ModuleId};
+use model::{DeviceId, ModuleId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use shard_client::{Change, Precondition};
@@ -48,7 +48,7 @@ enum Mode {
 }
 
 /// An entry on its way: what it becomes, or why not.
-struct Item {
+pub(super) struct Item {
     device_id: Option<String>,
     module_id: Option<String>,
     mode: Option<String>,
@@ -60,9 +60,7 @@ pub(super) async fn change(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::WriteDevice, &["devices"])?;
     let front = &call.context.front;
     let entries: Vec<Box<RawValue>> = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
-    check_count(entries.len())?;
-    let mut items: Vec<_> = entries.iter().map(|entry| Item::read(entry, call.query.dialect(), front)).collect();
-    check_distinct(items.iter().map(|item| (item.device_id.as_deref(), item.module_id.as_deref())))?;
+    let mut items = read_items(&entries, call.query.dialect(), front.now())?;
     let failures = apply(front, &mut items).await;
     if failures.len() == items.len()
         && let Some((_, error)) = failures.iter().find(|(_, error)| error.is_unavailable())
@@ -71,6 +69,14 @@ pub(super) async fn change(call: Call<'_>) -> Result<Response<Body>, ApiError> {
         return Err(error.clone());
     }
     Ok(answer(&items, &failures))
+}
+
+/// Every entry, whether it can be done or not, unless the request is wrong as a whole.
+pub(super) fn read_items(entries: &[Box<RawValue>], dialect: Dialect, now: Timestamp) -> Result<Vec<Item>, ApiError> {
+    check_count(entries.len())?;
+    let items: Vec<_> = entries.iter().map(|entry| Item::read(entry, dialect, now)).collect();
+    check_distinct(items.iter().map(|item| (item.device_id.as_deref(), item.module_id.as_deref())))?;
+    Ok(items)
 }
 
 /// A request has 1 to so many entries.
@@ -97,12 +103,12 @@ pub(super) fn check_distinct<'a>(
 }
 
 impl Item {
-    fn read(text: &RawValue, dialect: Dialect, front: &Front) -> Self {
+    fn read(text: &RawValue, dialect: Dialect, now: Timestamp) -> Self {
         let entry: Entry = match serde_json::from_str(text.get()) {
             Ok(entry) => entry,
             Err(error) => return Self::unreadable(text, &error),
         };
-        let change = entry.change(text, dialect, front);
+        let change = entry.change(text, dialect, now);
         let module_id = entry.module_id.filter(|id| !id.is_empty());
         Self { device_id: entry.id, module_id, mode: entry.import_mode, change }
     }
@@ -117,13 +123,12 @@ impl Item {
 }
 
 impl Entry {
-    fn change(&self, text: &RawValue, dialect: Dialect, front: &Front) -> Result<Change, ApiError> {
+    fn change(&self, text: &RawValue, dialect: Dialect, now: Timestamp) -> Result<Change, ApiError> {
         let device_id = self.id.as_deref().ok_or_else(|| ApiError::argument("The entry has no id"))?;
         let device_id: DeviceId = parse_id("device", device_id)?;
         let module_id = self.module_id.as_deref().filter(|id| !id.is_empty());
         let module_id = module_id.map(|id| parse_id::<ModuleId>("module", id)).transpose()?;
-        let (mode, now) = (self.mode()?, front.now());
-        Ok(match (mode, module_id) {
+        Ok(match (self.mode()?, module_id) {
             (Mode::Put(precondition), None) => {
                 let identity = parse_entry::<DeviceInput>(text)?.into_identity(device_id, dialect, now)?;
                 Change::PutDevice(Box::new(identity), precondition)

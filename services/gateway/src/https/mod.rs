@@ -19,6 +19,7 @@ mod explain;
 mod header_case;
 mod identity_json;
 mod if_match;
+mod json_body;
 mod modules;
 mod path;
 mod query;
@@ -30,6 +31,7 @@ mod statistics;
 mod telemetry;
 mod websocket;
 
+pub use json_body::JsonBody;
 pub use path::segments;
 
 use std::{

@@ -42,6 +42,13 @@ async fn merge(call: Call<'_>, start: impl Fn(&HubSettings) -> Overrides) -> Res
     Ok(answer(&settings))
 }
 
+/// A body as the settings it makes, and as they are answered.
+pub(in crate::https) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
+    let overrides = merged(Overrides::default(), &body::parse_json(bytes)?)?;
+    overrides.check().map_err(ApiError::argument)?;
+    Ok(json_of(&overrides))
+}
+
 fn merged(mut overrides: Overrides, input: &Map<String, Value>) -> Result<Overrides, ApiError> {
     let hours = number(input, "retentionTimeInHours")?.flatten();
     let days = number(input, "retentionTimeInDays")?.flatten().map(|days| days.saturating_mul(24));
