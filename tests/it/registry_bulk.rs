@@ -63,6 +63,7 @@ async fn what_fails_is_named_and_the_rest_is_done() -> TestResult {
         { "id": "nobody", "moduleId": "m", "importMode": "delete" },
         { "id": "no-twins", "importMode": "updateTwin", "tags": {} },
         { "importMode": "create" },
+        { "id": "unreadable", "moduleId": "m", "importMode": 7 },
         "no object",
     ]);
     let found: Vec<_> =
@@ -79,6 +80,7 @@ async fn what_fails_is_named_and_the_rest_is_done() -> TestResult {
         ("nobody".to_owned(), module("m"), 404_001),
         ("no-twins".to_owned(), None, 404_013),
         (String::new(), None, 400_004),
+        ("unreadable".to_owned(), module("m"), 400_006),
         (String::new(), None, 400_006),
     ];
     assert_eq!(found, expected);

@@ -3,6 +3,7 @@
 //! ```text
 //!   Hub      the real binary, `ironhub all`, as a child process on ports of its own and a folder that vanishes
 //!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
+//!   Hub::curl  the same in the eyes of the real curl
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Http2    raw frames of HTTP/2
@@ -15,6 +16,7 @@
 
 mod attack;
 mod cluster;
+mod curl;
 mod device;
 mod http2;
 mod https;
@@ -29,6 +31,7 @@ mod websocket;
 
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
+pub use curl::Transfer;
 pub use device::{Device, token, token_that_expires};
 pub use http2::{Http2, Http2Frame, Said, headers_frame, http2_frame, http2_kind};
 pub use https::{Https, Response};

@@ -48,7 +48,12 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     bytes_max: usize,
 ) -> Result<T, ApiError> {
     let (bytes, _claim) = read(front, body, bytes_max).await?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    parse_json(&bytes)
+}
+
+/// The same of bytes that are here.
+pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() || bytes.trim_ascii() == b"null" {
         return Err(ApiError::null_body());
     }

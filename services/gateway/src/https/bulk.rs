@@ -6,11 +6,11 @@ use auth::Operation;
 use futures::future::OptionFuture;
 use http::{HeaderValue, Response, StatusCode};
 use model::{
-    DeviceId, ModuleId, Principal,
+    DeviceId, ModuleId, Principal, Timestamp,
     twin::{TwinChange, TwinETag},
 };
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use shard_client::{Change, Precondition};
 
 use super::{
@@ -57,7 +57,7 @@ enum Mode {
 }
 
 /// An entry on its way: what it becomes, or why not.
-struct Item {
+pub(super) struct Item {
     device_id: Option<String>,
     module_id: Option<String>,
     mode: Option<String>,
@@ -69,9 +69,7 @@ pub(super) async fn change(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::WriteDevice, &["devices"])?;
     let front = &call.context.front;
     let entries: Vec<Box<RawValue>> = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
-    check_count(entries.len())?;
-    let mut items: Vec<_> = entries.iter().map(|entry| Item::read(entry, call.query.dialect(), front)).collect();
-    check_distinct(items.iter().map(|item| (item.device_id.as_deref(), item.module_id.as_deref())))?;
+    let mut items = read_items(&entries, call.query.dialect(), front.now())?;
     let failures = apply(front, &mut items).await;
     if failures.len() == items.len()
         && let Some((_, error)) = failures.iter().find(|(_, error)| error.is_unavailable())
@@ -80,6 +78,14 @@ pub(super) async fn change(call: Call<'_>) -> Result<Response<Body>, ApiError> {
         return Err(error.clone());
     }
     Ok(answer(&items, &failures))
+}
+
+/// Every entry, whether it can be done or not, unless the request is wrong as a whole.
+pub(super) fn read_items(entries: &[Box<RawValue>], dialect: Dialect, now: Timestamp) -> Result<Vec<Item>, ApiError> {
+    check_count(entries.len())?;
+    let items: Vec<_> = entries.iter().map(|entry| Item::read(entry, dialect, now)).collect();
+    check_distinct(items.iter().map(|item| (item.device_id.as_deref(), item.module_id.as_deref())))?;
+    Ok(items)
 }
 
 /// A request has 1 to so many entries.
@@ -106,28 +112,32 @@ pub(super) fn check_distinct<'a>(
 }
 
 impl Item {
-    fn read(text: &RawValue, dialect: Dialect, front: &Front) -> Self {
+    fn read(text: &RawValue, dialect: Dialect, now: Timestamp) -> Self {
         let entry: Entry = match serde_json::from_str(text.get()) {
             Ok(entry) => entry,
-            Err(error) => {
-                let change = Err(ApiError::format(format!("the entry is not valid: {error}")));
-                return Self { device_id: None, module_id: None, mode: None, change };
-            }
+            Err(error) => return Self::unreadable(text, &error),
         };
-        let change = entry.change(text, dialect, front);
+        let change = entry.change(text, dialect, now);
         let module_id = entry.module_id.filter(|id| !id.is_empty());
         Self { device_id: entry.id, module_id, mode: entry.import_mode, change }
+    }
+
+    /// The answer names the entry as far as it can be read: its sender finds it by that.
+    fn unreadable(text: &RawValue, error: &serde_json::Error) -> Self {
+        let entry: Value = serde_json::from_str(text.get()).unwrap_or_default();
+        let member = |name| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+        let change = Err(ApiError::format(format!("the entry is not valid: {error}")));
+        Self { device_id: member("id"), module_id: member("moduleId"), mode: member("importMode"), change }
     }
 }
 
 impl Entry {
-    fn change(&self, text: &RawValue, dialect: Dialect, front: &Front) -> Result<Change, ApiError> {
+    fn change(&self, text: &RawValue, dialect: Dialect, now: Timestamp) -> Result<Change, ApiError> {
         let device_id = self.id.as_deref().ok_or_else(|| ApiError::argument("The entry has no id"))?;
         let device_id: DeviceId = parse_id("device", device_id)?;
         let module_id = self.module_id.as_deref().filter(|id| !id.is_empty());
         let module_id = module_id.map(|id| parse_id::<ModuleId>("module", id)).transpose()?;
-        let (mode, now) = (self.mode()?, front.now());
-        Ok(match (mode, module_id) {
+        Ok(match (self.mode()?, module_id) {
             (Mode::Put(precondition), None) => {
                 let identity = parse_entry::<DeviceInput>(text)?.into_identity(device_id, dialect, now)?;
                 Change::PutDevice(Box::new(identity), precondition, twin_of(text)?)

@@ -32,7 +32,7 @@ const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4096;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Input {
+pub(super) struct Input {
     method_name: Option<String>,
     payload: Option<Box<RawValue>>,
     response_timeout_in_seconds: Option<u64>,
@@ -51,7 +51,8 @@ pub(super) async fn invoke(call: Call<'_>, principal: Principal) -> Result<Respo
 }
 
 impl Input {
-    fn into_request(self) -> Result<MethodRequest, ApiError> {
+    /// The call, when all of it is within its limits.
+    pub fn into_request(self) -> Result<MethodRequest, ApiError> {
         let name = self.method_name.filter(|name| !name.trim().is_empty());
         let name = name.ok_or_else(|| ApiError::argument("methodName is missing"))?;
         if name.chars().count() > NAME_CHARACTERS_MAX {

@@ -21,6 +21,7 @@ mod feedback;
 mod header_case;
 mod identity_json;
 mod if_match;
+mod json_body;
 mod methods;
 mod modules;
 mod path;
@@ -35,6 +36,7 @@ mod twin_json;
 mod twins;
 mod websocket;
 
+pub use json_body::JsonBody;
 pub use path::segments;
 
 use std::{

@@ -18,7 +18,7 @@ use super::{
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Input {
+pub(super) struct Input {
     policy_key: Option<String>,
     #[serde(default)]
     devices: Vec<Identity>,
@@ -26,14 +26,14 @@ struct Input {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+pub(super) struct Identity {
     id: String,
     module_id: Option<String>,
 }
 
 /// Which keys are replaced.
 #[derive(Clone, Copy)]
-struct Keys {
+pub(super) struct Keys {
     name: &'static str,
     primary: bool,
     secondary: bool,
@@ -50,11 +50,8 @@ pub(super) async fn run(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::WriteDevice, &["devices"])?;
     let front = &call.context.front;
     let input: Input = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
-    let name = input.policy_key.unwrap_or_default();
-    let keys = KEYS.into_iter().find(|keys| keys.name.eq_ignore_ascii_case(&name)).ok_or_else(ApiError::policy_key)?;
-    check_count(input.devices.len())?;
-    check_distinct(input.devices.iter().map(|identity| (Some(identity.id.as_str()), identity.module_id.as_deref())))?;
-    let parsed: Vec<_> = input.devices.iter().map(|identity| identity.change(keys)).collect();
+    let keys = input.check()?;
+    let parsed = input.changes(keys);
     let changes: Vec<Change> = parsed.iter().flatten().cloned().collect();
     let mut results = front.shard_client.change_identities(&changes).await.into_iter();
     let (mut rotated, mut errors) = (Vec::new(), Vec::new());
@@ -65,6 +62,25 @@ pub(super) async fn run(call: Call<'_>) -> Result<Response<Body>, ApiError> {
         }
     }
     Ok(answer(keys.name, &rotated, &errors))
+}
+
+impl Input {
+    /// Which keys, unless the request is wrong as a whole.
+    pub fn check(&self) -> Result<Keys, ApiError> {
+        let name = self.policy_key.as_deref().unwrap_or_default();
+        let keys = KEYS.into_iter().find(|keys| keys.name.eq_ignore_ascii_case(name));
+        let keys = keys.ok_or_else(ApiError::policy_key)?;
+        check_count(self.devices.len())?;
+        check_distinct(
+            self.devices.iter().map(|identity| (Some(identity.id.as_str()), identity.module_id.as_deref())),
+        )?;
+        Ok(keys)
+    }
+
+    /// One for each identity, in their order.
+    pub fn changes(&self, keys: Keys) -> Vec<Result<Change, ApiError>> {
+        self.devices.iter().map(|identity| identity.change(keys)).collect()
+    }
 }
 
 fn outcome(

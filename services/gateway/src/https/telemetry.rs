@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use model::{Annotation, Principal, Record, SystemProperty};
 use serde::Deserialize;
@@ -31,13 +30,14 @@ pub(super) async fn send(call: Call<'_>, sender: Principal) -> Result<Response<B
     let limits = (front.limits.message_bytes_max(), front.config.https.batch_messages_max);
     let mut batch = MessageBatch::default();
     if is_batch(headers) {
-        add_batch(&mut batch, &stamp, &bytes, limits)?;
+        read_batch(&bytes, limits, |record, body| batch.push(&stamp, record, body))?;
     } else {
         let mut record = Record::default();
         for (name, value) in Spelling::spell(call.parts.extensions.get(), headers) {
             add_property(&mut record, name, text(value));
         }
-        add_message(&mut batch, &stamp, &record, &bytes, limits.0)?;
+        count(&record, &bytes, limits.0)?;
+        batch.push(&stamp, &record, &bytes);
     }
     if batch.is_empty() {
         return Ok(body::no_content());
@@ -59,19 +59,10 @@ pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), Cow::Borrowed)
 }
 
-fn add_message(
-    batch: &mut MessageBatch,
-    stamp: &Stamp,
-    record: &Record<'_>,
-    body: &[u8],
-    bytes_max: usize,
-) -> Result<usize, ApiError> {
+/// How many bytes of its limit a message takes.
+fn count(record: &Record<'_>, body: &[u8], bytes_max: usize) -> Result<usize, ApiError> {
     let bytes = record.counted_bytes() + body.len();
-    if bytes > bytes_max {
-        return Err(ApiError::message_too_large(bytes_max));
-    }
-    batch.push(stamp, record, body);
-    Ok(bytes)
+    if bytes > bytes_max { Err(ApiError::message_too_large(bytes_max)) } else { Ok(bytes) }
 }
 
 #[derive(Deserialize)]
@@ -83,12 +74,12 @@ struct BatchMessage {
     properties: Map<String, Value>,
 }
 
-/// All or nothing; the whole batch has at most as many bytes as one message.
-fn add_batch(
-    batch: &mut MessageBatch,
-    stamp: &Stamp,
-    bytes: &Bytes,
+/// Hands over message by message; what was handed over counts only if all of it is good. The whole batch has at most as
+/// many bytes as one message.
+pub(super) fn read_batch(
+    bytes: &[u8],
     (bytes_max, messages_max): (usize, usize),
+    mut take: impl FnMut(&Record<'_>, &[u8]),
 ) -> Result<(), ApiError> {
     let messages: Vec<BatchMessage> = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::argument(format!("the batch is not a JSON array of messages: {error}")))?;
@@ -102,7 +93,9 @@ fn add_batch(
             let value = value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed);
             add_property(&mut record, name, value);
         }
-        total += add_message(batch, stamp, &record, &body_of(message)?, bytes_max)?;
+        let body = body_of(message)?;
+        total += count(&record, &body, bytes_max)?;
+        take(&record, &body);
         if total > bytes_max {
             return Err(ApiError::message_too_large(bytes_max));
         }

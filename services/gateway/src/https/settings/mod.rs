@@ -7,8 +7,8 @@
 
 mod certificates;
 mod consumer_groups;
-mod overrides;
-mod policies;
+pub(super) mod overrides;
+pub(super) mod policies;
 
 use auth::Operation;
 use aws_lc_rs::rand;

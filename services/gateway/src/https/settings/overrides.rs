@@ -42,9 +42,17 @@ async fn merge(call: Call<'_>, start: impl Fn(&HubSettings) -> Overrides) -> Res
     Ok(answer(&settings))
 }
 
+/// A body as the settings it makes, and as they are answered.
+pub(in crate::https) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
+    let overrides = merged(Overrides::default(), &body::parse_json(bytes)?)?;
+    overrides.check().map_err(ApiError::argument)?;
+    Ok(json_of(&overrides))
+}
+
 fn merged(mut overrides: Overrides, input: &Map<String, Value>) -> Result<Overrides, ApiError> {
-    let hours = number(input, "retentionTimeInHours")?;
-    let days = number(input, "retentionTimeInDays")?.map(|days| days.map(|days| days.saturating_mul(24)));
+    let hours = number(input, "retentionTimeInHours")?.flatten();
+    let days = number(input, "retentionTimeInDays")?.flatten().map(|days| days.saturating_mul(24));
+    // Null beside a number says nothing: the days are answered so when the hours are no whole days.
     if let (Some(hours), Some(days)) = (hours, days)
         && hours != days
     {
@@ -54,9 +62,7 @@ fn merged(mut overrides: Overrides, input: &Map<String, Value>) -> Result<Overri
         let value = number(input, name)?.unwrap_or_default();
         match name.as_str() {
             "etag" => {}
-            "retentionTimeInHours" | "retentionTimeInDays" => {
-                overrides.event_retention_hours = hours.or(days).flatten()
-            }
+            "retentionTimeInHours" | "retentionTimeInDays" => overrides.event_retention_hours = hours.or(days),
             "messageBytesMax" => overrides.message_bytes_max = value,
             "subscriptionsMax" => overrides.subscriptions_max = value,
             "connectionsMax" => overrides.connections_max = value,
@@ -83,9 +89,12 @@ fn number(input: &Map<String, Value>, name: &str) -> Result<Option<Option<u32>>,
 }
 
 fn answer(settings: &HubSettings) -> Response<Body> {
-    let overrides = &settings.overrides;
+    body::versioned(&json_of(&settings.overrides), settings.overrides.etag, false)
+}
+
+fn json_of(overrides: &Overrides) -> Value {
     let hours = overrides.event_retention_hours;
-    let json = json!({
+    json!({
         "etag": overrides.etag.to_string(),
         "retentionTimeInHours": hours,
         "retentionTimeInDays": hours.filter(|hours| hours % 24 == 0).map(|hours| hours / 24),
@@ -93,8 +102,7 @@ fn answer(settings: &HubSettings) -> Response<Body> {
         "subscriptionsMax": overrides.subscriptions_max,
         "connectionsMax": overrides.connections_max,
         "tokenGraceSeconds": overrides.token_grace_seconds,
-    });
-    body::versioned(&json, overrides.etag, false)
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +121,15 @@ mod tests {
         assert_eq!(parsed(&json!({ "retentionTimeInHours": null })).unwrap().event_retention_hours, None);
         let both = parsed(&json!({ "retentionTimeInDays": 1, "retentionTimeInHours": 24, "etag": "x" })).unwrap();
         assert_eq!((both.event_retention_hours, both.subscriptions_max), (Some(24), Some(7)));
+    }
+
+    #[test]
+    fn what_is_answered_can_be_sent_back() {
+        for hours in [5, 48] {
+            let overrides = Overrides { event_retention_hours: Some(hours), ..Overrides::default() };
+            let answered = json_of(&overrides);
+            assert_eq!(merged(Overrides::default(), answered.as_object().unwrap()), Ok(overrides), "{answered}");
+        }
     }
 
     #[test]

@@ -26,6 +26,30 @@ struct PolicyInput {
     rights: String,
 }
 
+/// What of a policy is given.
+struct Given {
+    primary: Option<SymmetricKey>,
+    secondary: Option<SymmetricKey>,
+    rights: Rights,
+}
+
+impl PolicyInput {
+    fn into_given(self, name: &str) -> Result<Given, ApiError> {
+        if self.key_name.is_some_and(|key_name| !key_name.eq_ignore_ascii_case(name)) {
+            return Err(ApiError::argument("keyName is not the name in the path"));
+        }
+        let rights = Rights::parse(&self.rights).ok_or_else(|| {
+            ApiError::argument("rights are some of RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect")
+        })?;
+        Ok(Given { primary: given_key(self.primary_key)?, secondary: given_key(self.secondary_key)?, rights })
+    }
+}
+
+/// The rights that a body gives to the policy of that name.
+pub(in crate::https) fn read(bytes: &[u8], name: &str) -> Result<Rights, ApiError> {
+    Ok(body::parse_json::<PolicyInput>(bytes)?.into_given(name)?.rights)
+}
+
 #[derive(Deserialize)]
 struct RegenerateInput {
     key: WhichKey,
@@ -53,13 +77,7 @@ pub(super) async fn get(call: Call<'_>, name: &str) -> Result<Response<Body>, Ap
 pub(super) async fn put(call: Call<'_>, name: &str) -> Result<Response<Body>, ApiError> {
     let front = &call.context.front;
     let input: PolicyInput = body::read_json(front, call.body, front.config.https.body_bytes_max).await?;
-    if input.key_name.as_deref().is_some_and(|key_name| !key_name.eq_ignore_ascii_case(name)) {
-        return Err(ApiError::argument("keyName is not the name in the path"));
-    }
-    let rights = Rights::parse(&input.rights).ok_or_else(|| {
-        ApiError::argument("rights are some of RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect")
-    })?;
-    let (primary, secondary) = (given_key(input.primary_key)?, given_key(input.secondary_key)?);
+    let Given { primary, secondary, rights } = input.into_given(name)?;
     let drawn = SymmetricKeys { primary: key()?, secondary: key()? };
     let (settings, is_new) = change(front, Section::Policies, |settings| {
         let before = settings.policy(name);

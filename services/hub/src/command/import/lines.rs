@@ -44,16 +44,29 @@ pub struct Lines<R> {
     line: u64,
 }
 
+/// What stands in a line, or in several for a record of CSV.
+enum Found {
+    Entry(anyhow::Result<Map<String, Value>>),
+    Empty,
+    End,
+}
+
 impl<R: BufRead> Lines<R> {
     pub fn new(mut input: R) -> anyhow::Result<Self> {
+        let header = Self::header(&mut input).context("line 1")?;
+        let (header, line) = header.map_or((None, 0), |(header, lines)| (Some(header), lines));
+        Ok(Self { input, header, line })
+    }
+
+    fn header(input: &mut R) -> anyhow::Result<Option<(Header, u64)>> {
         if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
             input.consume(3);
         }
         if input.fill_buf()?.trim_ascii_start().first() == Some(&b'{') {
-            return Ok(Self { input, header: None, line: 0 });
+            return Ok(None);
         }
-        let (names, line) = csv::record(&mut input)?.context("the file is empty")?;
-        Ok(Self { input, header: Some(Header::parse(&names)?), line })
+        let (names, lines) = csv::record(input)?.context("the file is empty")?;
+        Ok(Some((Header::parse(&names)?, lines)))
     }
 
     /// The next entry with its line, or why the line is none; `None` at the end.
@@ -61,32 +74,31 @@ impl<R: BufRead> Lines<R> {
     pub fn next(&mut self) -> anyhow::Result<Option<(u64, anyhow::Result<Map<String, Value>>)>> {
         loop {
             let line = self.line + 1;
-            let entry = match &self.header {
-                Some(header) => {
-                    let Some((cells, lines)) = csv::record(&mut self.input)? else { return Ok(None) };
-                    self.line += lines;
-                    let is_empty = cells.iter().all(String::is_empty);
-                    if is_empty { None } else { Some(header.entry(cells)) }
-                }
-                None => {
-                    let mut text = Vec::new();
-                    read_line(&mut self.input, &mut text)?;
-                    if text.is_empty() {
-                        return Ok(None);
-                    }
-                    self.line += 1;
-                    let is_empty = text.trim_ascii().is_empty();
-                    if is_empty {
-                        None
-                    } else {
-                        Some(serde_json::from_slice(&text).context("the line is no JSON object"))
-                    }
-                }
-            };
-            if let Some(entry) = entry {
-                return Ok(Some((line, entry.and_then(with_id))));
+            match self.read().with_context(|| format!("line {line}"))? {
+                Found::Entry(entry) => return Ok(Some((line, entry.and_then(with_id)))),
+                Found::Empty => {}
+                Found::End => return Ok(None),
             }
         }
+    }
+
+    fn read(&mut self) -> anyhow::Result<Found> {
+        if let Some(header) = &self.header {
+            let Some((cells, lines)) = csv::record(&mut self.input)? else { return Ok(Found::End) };
+            self.line += lines;
+            let is_empty = cells.iter().all(String::is_empty);
+            return Ok(if is_empty { Found::Empty } else { Found::Entry(header.entry(cells)) });
+        }
+        let mut text = Vec::new();
+        read_line(&mut self.input, &mut text)?;
+        if text.is_empty() {
+            return Ok(Found::End);
+        }
+        self.line += 1;
+        if text.trim_ascii().is_empty() {
+            return Ok(Found::Empty);
+        }
+        Ok(Found::Entry(serde_json::from_slice(&text).context("the line is no JSON object")))
     }
 }
 

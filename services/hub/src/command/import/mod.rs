@@ -65,9 +65,14 @@ pub async fn run(client: ApiClient, arguments: ImportArguments, json: bool) -> a
         }
         None => {
             let read = reader.await.context("reading the file broke off")?;
-            progress.finish(json, read)
+            progress.finish(json, read.with_context(|| name_of(&arguments.file)))
         }
     }
+}
+
+/// `-` is the standard input.
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 fn open(path: &Path) -> anyhow::Result<Box<dyn io::Read + Send>> {
@@ -78,8 +83,14 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn io::Read + Send>> {
     Ok(Box::new(file))
 }
 
-/// Reads to the end of the input, or until nobody takes any more.
+/// Reads to the end of the input, or until nobody takes any more. What stands before an error is imported.
 fn read(input: Box<dyn io::Read + Send>, mut batches: Batches, progress: &Progress) -> anyhow::Result<()> {
+    let read = read_lines(input, &mut batches, progress);
+    batches.flush();
+    read
+}
+
+fn read_lines(input: Box<dyn io::Read + Send>, batches: &mut Batches, progress: &Progress) -> anyhow::Result<()> {
     let mut lines = Lines::new(io::BufReader::new(input))?;
     while let Some((number, entry)) = lines.next()? {
         match entry {
@@ -91,6 +102,5 @@ fn read(input: Box<dyn io::Read + Send>, mut batches: Batches, progress: &Progre
             Err(error) => progress.failed(&progress::Failure::of_line(number, &error)),
         }
     }
-    batches.flush();
     Ok(())
 }

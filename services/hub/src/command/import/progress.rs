@@ -126,7 +126,7 @@ impl Progress {
         let flushed = self.result.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or(Ok(()), Write::flush);
         self.print_summary(json);
         let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).take();
-        read.context("the file was not read to its end")?;
+        read?;
         unwritten.map_or(flushed, Err).context("the result file is not complete")?;
         let (done, failed) = self.counts();
         anyhow::ensure!(failed == 0, "{failed} of {} lines failed", done + failed);
