@@ -270,7 +270,7 @@ async fn json_lines_of_every_wrong_shape_are_failures() -> TestResult {
             (5, Some(named("-a").as_str()), None, Some(400_006)),
             (6, Some(named("-b").as_str()), None, Some(400_006)),
             (7, Some(named("-c").as_str()), None, Some(400_006)),
-            (8, Some(named("-d").as_str()), None, Some(404_013)),
+            (8, Some(named("-d").as_str()), None, Some(400_004)),
         ]
     );
     Ok(())

@@ -78,7 +78,7 @@ async fn what_fails_is_named_and_the_rest_is_done() -> TestResult {
         (unknown_mode, None, 400_004),
         ("nobody".to_owned(), None, 404_001),
         ("nobody".to_owned(), module("m"), 404_001),
-        ("no-twins".to_owned(), None, 404_013),
+        ("no-twins".to_owned(), None, 404_001),
         (String::new(), None, 400_004),
         ("unreadable".to_owned(), module("m"), 400_006),
         (String::new(), None, 400_006),
@@ -109,7 +109,7 @@ async fn modes_do_what_the_table_says() -> TestResult {
         ("DeleteIfMatchETag", Some("{etag}"), None, Some(404_001)),
         ("deleteIfMatchETag", Some("AAAA"), Some(412_001), Some(404_001)),
         ("deleteIfMatchETag", Some("*"), None, Some(404_001)),
-        ("updateTwinIfMatchETag", Some("*"), Some(404_013), Some(404_013)),
+        ("updateTwinIfMatchETag", Some("*"), Some(412_001), Some(412_001)),
     ];
     for (mode, etag, of_existing, of_missing) in table {
         let (there, missing) = (hub.new_device().await?, hub.new_id());

@@ -29,7 +29,7 @@ FILE has one device or module per line, as CSV with a header or as JSON lines; -
 CSV columns, of which only id is needed: id, moduleId, importMode, eTag, status, statusReason, managedBy, type
 (sas, selfSigned, certificateAuthority), primaryKey, secondaryKey, primaryThumbprint, secondaryThumbprint, iotEdge,
 deviceScope. An empty cell is as if the column was not there. JSON lines have the members of ExportImportDevice, as an
-export of a hub writes them; tags and properties are not imported.
+export of a hub writes them, tags and desired properties included.
 
 The hub makes keys for lines without any. Its answer does not contain them: read them afterwards with
 `ironhub device show ID`, or put keys of your own into the file.

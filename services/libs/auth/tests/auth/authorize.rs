@@ -20,6 +20,12 @@ const MATRIX: &str = "
     ReadServiceStatistics   yes          yes      no      yes           yes
     ReadEvents              yes          yes      no      no            no
     SendTelemetry           yes          no       yes     no            no
+    ReadTwin                yes          yes      no      no            no
+    WriteTwin               yes          yes      no      no            no
+    InvokeMethod            yes          yes      no      no            no
+    SendDeviceBound         yes          yes      no      no            no
+    PurgeDeviceBound        yes          yes      no      no            no
+    ReceiveFeedback         yes          yes      no      no            no
     ExplainIdentity         yes          yes      no      yes           yes
     ManageSettings          yes          no       no      no            no
 ";
