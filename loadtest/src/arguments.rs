@@ -19,6 +19,10 @@ Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this mach
   ironhub-loadtest --data-dir /tmp/hub registry --clients 64            device creates per second
   ironhub-loadtest --data-dir /tmp/hub registry --clients 8 --bulk 100  creates, 100 devices a call
   ironhub-loadtest --data-dir /tmp/hub registry --read                  reads by id
+  ironhub-loadtest --data-dir /tmp/hub twins            reported patches per second
+  ironhub-loadtest --data-dir /tmp/hub methods --rate 1000              direct methods there and back
+  ironhub-loadtest --data-dir /tmp/hub c2d --rate 1000                  messages to devices
+  ironhub-loadtest --data-dir /tmp/hub reconnect        waits for you to restart the hub
 
 Build the hub and this program with `make release`; figures of other builds say nothing. The server's CPU time and
 memory are read from /proc, so server and generator must run on one machine for those. Devices that are made for a run
@@ -73,6 +77,48 @@ pub enum Scenario {
     Idle(IdleArguments),
     /// Service clients create or read devices: devices per second, latency of a call
     Registry(RegistryArguments),
+    /// Devices report properties of their twins: durable patches per second, latency until the answer
+    Twins(TwinsArguments),
+    /// Back ends invoke methods on devices that answer at once: latency of the call
+    Methods(CallsArguments),
+    /// Back ends send messages to devices: latency from the request to the device
+    #[command(name = "c2d")]
+    Messages(CallsArguments),
+    /// Devices come back after the hub was restarted: seconds until all are served
+    Reconnect(ReconnectArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct TwinsArguments {
+    /// Devices, one connection and one patch at a time each
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CallsArguments {
+    /// Devices, one connection each
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Back ends, each with one keep-alive connection and one request at a time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// Calls per second of all of them together, evenly spread
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReconnectArguments {
+    /// Devices, one connection each, with stored sessions
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -165,6 +211,9 @@ pub struct IdleArguments {
     /// before the next run has no memory left over from making devices, which connections would use again unseen
     #[arg(long, value_name = "FILE")]
     pub devices_file: Option<PathBuf>,
+    /// Subscribe to methods, twin answers, desired properties and messages first
+    #[arg(long)]
+    pub subscribe: bool,
     /// How long to wait after the last connect before memory is read
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub settle_seconds: u64,

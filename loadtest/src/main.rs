@@ -45,6 +45,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Scenario::Connect(options) => scenario::connect::run(&target, options).await?,
         Scenario::Idle(options) => scenario::idle::run(&target, options).await?,
         Scenario::Registry(options) => scenario::registry::run(&target, options).await?,
+        Scenario::Twins(options) => scenario::twins::run(&target, options).await?,
+        Scenario::Methods(options) => scenario::methods::run(&target, options).await?,
+        Scenario::Messages(options) => scenario::messages::run(&target, options).await?,
+        Scenario::Reconnect(options) => scenario::reconnect::run(&target, options).await?,
     };
     report.print();
     if let Some(file) = &arguments.json {

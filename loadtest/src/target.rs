@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::{arguments::TargetArguments, server_process::ServerProcess};
 
 /// One hub.
+#[derive(Clone)]
 pub struct Target {
     /// The name in tokens, user names and the server's certificate.
     pub host_name: String,

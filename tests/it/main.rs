@@ -6,6 +6,7 @@ mod bounds;
 mod certificates;
 mod client_quirks;
 mod cluster;
+mod cluster_sessions;
 mod command_line;
 mod connect;
 mod device_bound;

@@ -16,6 +16,7 @@
 
 mod attack;
 mod cluster;
+mod cluster_gateway;
 mod curl;
 mod device;
 mod http2;
@@ -31,6 +32,7 @@ mod websocket;
 
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
+pub use cluster_gateway::{CLUSTER_HOST, ClusterGateway, cluster_keys, new_cluster_device};
 pub use curl::Transfer;
 pub use device::{Device, token, token_that_expires};
 pub use http2::{Http2, Http2Frame, Said, headers_frame, http2_frame, http2_kind};

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, path::Path, time::Duration};
 use anyhow::Context;
 use futures::future::try_join_all;
 
-use super::mqtt_connection;
+use super::{mqtt_connection, subscribed_device::SubscribedDevice};
 use crate::{
     arguments::IdleArguments,
     devices::Devices,
@@ -36,7 +36,8 @@ pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Rep
     let after = server.memory()?;
     drop(streams);
     devices.delete(target).await?;
-    let title = format!("idle: {} silent TLS MQTT devices", options.connections);
+    let subscribed = if options.subscribe { ", subscribed to everything" } else { "" };
+    let title = format!("idle: {} silent TLS MQTT devices{subscribed}", options.connections);
     let figures = figures(options.connections, before, after);
     Ok(Report { title, unit: "connect", servers: vec![("ironhub".to_owned(), measured)], figures })
 }
@@ -63,7 +64,7 @@ async fn open_all(
                 return anyhow::Ok(streams);
             }
             next.set(index + 1);
-            streams.push(mqtt_connection::open(connector, index, &devices.connect(index)).await?);
+            streams.push(open(&devices.connect(index), connector, index, options.subscribe).await?);
             counters.add(1);
         }
     }));
@@ -71,6 +72,25 @@ async fn open_all(
         streams = opened => Ok(streams?.into_iter().flatten().collect()),
         () = counters.progress("connecting", "connects", Duration::from_secs(3600)) => anyhow::bail!("connecting takes an hour"),
     }
+}
+
+async fn open(
+    connect: &mqtt::Connect,
+    connector: &Connector,
+    index: u32,
+    subscribes: bool,
+) -> anyhow::Result<TlsStream> {
+    if !subscribes {
+        return mqtt_connection::open(connector, index, connect).await;
+    }
+    let messages = format!("devices/{}/messages/devicebound/#", connect.client_id);
+    let filters = [
+        (messages.as_str(), 1),
+        ("$iothub/methods/POST/#", 0),
+        ("$iothub/twin/res/#", 0),
+        ("$iothub/twin/PATCH/properties/desired/#", 0),
+    ];
+    Ok(SubscribedDevice::open(connector, index, connect, &filters).await?.into_stream())
 }
 
 fn figures(connections: u32, before: Memory, after: Memory) -> BTreeMap<&'static str, f64> {

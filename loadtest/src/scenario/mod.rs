@@ -2,12 +2,18 @@
 
 pub mod connect;
 pub mod idle;
+pub mod messages;
+pub mod methods;
+pub mod reconnect;
 pub mod registry;
 pub mod telemetry;
+pub mod twins;
 
 mod https_publisher;
 mod mqtt_connection;
 mod mqtt_publisher;
 mod pacer;
+mod service_calls;
 mod silent;
+mod subscribed_device;
 mod subscriber;
