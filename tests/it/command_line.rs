@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use ironhub_tests::{Hub, Received, TestResult, binary};
+use ironhub_tests::{Hub, Received, TestResult, binary, eventually};
 use serde_json::{Value, json};
 
 fn command(hub: &Hub, arguments: &[&str]) -> TestResult<Command> {
@@ -90,5 +90,33 @@ async fn messages_are_sent_received_settled_and_purged() -> TestResult {
     json_of(&hub, &["c2d", "send", &id, "more", "--expires-in", "10min"]).await?;
     assert_eq!(json_of(&hub, &["c2d", "purge", &id]).await?["totalMessagesPurged"], 1);
     assert!(json_of(&hub, &["c2d", "feedback", "--keep"]).await?.is_array());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_simulated_device_does_what_devices_do() -> TestResult {
+    let hub = Hub::shared().await?;
+    let device = hub.new_device().await?;
+    let id = device.device_id.clone();
+    let mut command = command(&hub, &["device", "simulate", &id, "--every", "20ms", "--count", "100", "--json"])?;
+    let simulated = tokio::task::spawn_blocking(move || command.output());
+    eventually("it answers methods", async || {
+        Ok(run(&hub, &["method", "invoke", &id, "m", "[1]", "--json"]).await?.status.success())
+    })
+    .await?;
+    json_of(&hub, &["twin", "update", &id, "--desired", r#"{"fan":3}"#]).await?;
+    json_of(&hub, &["c2d", "send", &id, "hello"]).await?;
+    eventually("it reports what is desired", async || {
+        Ok(json_of(&hub, &["twin", "show", &id]).await?["properties"]["reported"]["fan"] == 3)
+    })
+    .await?;
+    let output = simulated.await??;
+    assert!(output.status.success(), "{output:?}");
+    let lines: Vec<Value> =
+        String::from_utf8(output.stdout)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    for event in ["connected", "twin", "sent", "method", "desired", "reported", "message", "disconnected"] {
+        assert!(lines.iter().any(|line| line["event"] == event), "{event}: {lines:?}");
+    }
+    assert_eq!(hub.wait_for_events(&id, 100).await?.len(), 100);
     Ok(())
 }

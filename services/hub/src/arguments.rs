@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
 pub use messages::{MessageCommand, SendArguments};
-pub use registry::{CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, UpdateArguments};
+pub use registry::{
+    CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, SimulateArguments, UpdateArguments,
+};
 pub use twin::{InvokeArguments, MethodCommand, TwinCommand, TwinWrite};
 
 const EXAMPLES: &str = "\

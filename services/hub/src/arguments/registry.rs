@@ -15,7 +15,8 @@ Examples:
   ironhub device sas-token thermostat-1 --valid-for 1day
   ironhub device update thermostat-1 --status disabled --status-reason 'sent to repair'
   ironhub device regenerate-key thermostat-1 --key both
-  ironhub device import devices.csv --result failed.jsonl";
+  ironhub device import devices.csv --result failed.jsonl
+  ironhub device simulate thermostat-1 --every 1s";
 
 pub const MODULE_EXAMPLES: &str = "\
 Examples:
@@ -62,6 +63,8 @@ pub enum DeviceCommand {
     /// Create, change or delete many devices and modules from a file
     #[command(after_help = IMPORT_HELP)]
     Import(ImportArguments),
+    /// Be a device: send telemetry, follow the twin, answer methods, take messages
+    Simulate(SimulateArguments),
     /// Delete a device with everything that belongs to it
     Delete { id: DeviceId },
     /// Print the connection string of a device
@@ -102,6 +105,20 @@ pub struct CreateArguments {
     /// The other key of your own
     #[arg(long, value_name = "KEY", requires = "primary_key", value_parser = parse_key)]
     pub secondary_key: Option<SymmetricKey>,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    pub id: DeviceId,
+    /// Be one of its modules instead
+    #[arg(long, value_name = "ID")]
+    pub module: Option<ModuleId>,
+    /// Pause between messages
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub every: jiff::SignedDuration,
+    /// Leave after so many messages [default: with Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
 }
 
 fn parse_key(text: &str) -> Result<SymmetricKey, model::InvalidAuthentication> {

@@ -198,16 +198,22 @@ impl ApiClient {
     }
 
     async fn open(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(self.connect(self.target.port).await?)).await?;
         // Ends when the sender and the last response are gone.
         tokio::spawn(connection);
         Ok(sender)
     }
 
-    async fn connect(&self) -> anyhow::Result<TlsStream<TcpStream>> {
-        let Target { address, port, .. } = &self.target;
+    /// A connection to the hub's port for MQTT.
+    pub async fn connect_mqtt(&self) -> anyhow::Result<TlsStream<TcpStream>> {
+        self.connect(self.target.mqtt_port).await
+    }
+
+    async fn connect(&self, port: u16) -> anyhow::Result<TlsStream<TcpStream>> {
+        let address = &self.target.address;
         let connect = async {
-            let tcp = TcpStream::connect((address.as_str(), *port)).await.map_err(|error| unreachable(&error, self))?;
+            let tcp = TcpStream::connect((address.as_str(), port)).await;
+            let tcp = tcp.map_err(|error| unreachable(&error, address, port))?;
             let name = ServerName::try_from(self.target.server_name())?;
             self.tls.connect(name, tcp).await.map_err(|error| untrusted(error, self))
         };
@@ -254,8 +260,7 @@ fn trusted(file: Option<&Path>) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-fn unreachable(error: &io::Error, client: &ApiClient) -> anyhow::Error {
-    let Target { address, port, .. } = &client.target;
+fn unreachable(error: &io::Error, address: &str, port: u16) -> anyhow::Error {
     anyhow::anyhow!("no hub answers at {address} port {port} ({error}); is `ironhub all` running there?")
 }
 

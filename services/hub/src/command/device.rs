@@ -9,10 +9,11 @@ use super::{
     api_client::{ApiClient, Call, Refused},
     identity, import,
     output::{Output, cells, table},
+    simulate,
     target::Target,
 };
 use crate::{
-    arguments::{CreateArguments, DeviceCommand, Key, TargetArguments, UpdateArguments},
+    arguments::{CreateArguments, DeviceCommand, Key, SimulateArguments, TargetArguments, UpdateArguments},
     configuration::Environment,
 };
 
@@ -26,6 +27,7 @@ pub async fn run(arguments: TargetArguments, command: DeviceCommand, environment
         DeviceCommand::Update(update) => devices.update(&update).await?,
         DeviceCommand::RegenerateKey { id, key } => devices.regenerate_key(&id, key).await?,
         DeviceCommand::Import(import) => return import::run(devices.client, import, arguments.json).await,
+        DeviceCommand::Simulate(simulate) => return devices.simulate(&simulate, arguments.json).await,
         DeviceCommand::Delete { id } => devices.delete(&id).await?,
         DeviceCommand::ConnectionString { id } => devices.connection_string(&id).await?,
         DeviceCommand::SasToken { id, valid_for } => devices.sas_token(&id, valid_for).await?,
@@ -74,6 +76,17 @@ impl Devices {
 
     async fn show(&self, id: &DeviceId) -> anyhow::Result<Output> {
         Ok(Output::of_json(self.get(id).await?))
+    }
+
+    async fn simulate(&self, arguments: &SimulateArguments, as_json: bool) -> anyhow::Result<()> {
+        let (device_id, module_id) = (arguments.id.clone(), arguments.module.clone());
+        let principal = Principal { device_id, module_id };
+        let mut path = vec!["devices", arguments.id.as_str()];
+        path.extend(arguments.module.iter().flat_map(|id| ["modules", id.as_str()]));
+        let identity = self.client.call(Call::new(Method::GET, &path)).await?;
+        let day = jiff::SignedDuration::from_hours(24);
+        let token = identity::sas_token(self.client.host_name(), &principal, &identity, day)?.text;
+        simulate::run(&self.client, &principal, token, arguments, as_json).await
     }
 
     async fn list(&self) -> anyhow::Result<Output> {

@@ -14,6 +14,7 @@ pub mod module;
 mod output;
 pub mod policy;
 pub mod settings;
+mod simulate;
 pub mod statistics;
 mod target;
 pub mod twin;

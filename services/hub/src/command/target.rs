@@ -13,6 +13,7 @@ use crate::{
 };
 
 const HTTPS_PORT: u16 = 443;
+const MQTT_PORT: u16 = 8883;
 
 /// A hub and a policy of it.
 pub struct Target {
@@ -21,6 +22,8 @@ pub struct Target {
     /// Where to connect to.
     pub address: String,
     pub port: u16,
+    /// MQTT over TLS.
+    pub mqtt_port: u16,
     /// PEM file of the certificates to trust; the system's when absent.
     pub certificate_authority_file: Option<PathBuf>,
     pub policy: String,
@@ -55,7 +58,8 @@ impl Target {
         let hub = HubJson::read(&path)?;
         let owner = hub.connection_strings.iothubowner.context("the hub has no policy `iothubowner` any more")?;
         let target = Self::of_connection_string(&owner, hub.certificate_authority_file)?;
-        Ok(Self { address: hub.address.to_string(), port: hub.ports.https, ..target })
+        let (address, port, mqtt_port) = (hub.address.to_string(), hub.ports.https, hub.ports.mqtt);
+        Ok(Self { address, port, mqtt_port, ..target })
     }
 
     fn of_connection_string(text: &str, authority: Option<PathBuf>) -> anyhow::Result<Self> {
@@ -66,6 +70,7 @@ impl Target {
         Ok(Self {
             address,
             port,
+            mqtt_port: MQTT_PORT,
             certificate_authority_file: authority,
             policy: parsed.shared_access_key_name.context(FORM)?,
             key: parsed.shared_access_key.context(FORM)?,
