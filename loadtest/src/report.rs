@@ -50,17 +50,20 @@ impl Report {
     /// Prints the table to standard output.
     pub fn print(&self) {
         println!("\n{}\n", self.title);
-        if self.servers.is_empty() {
-            return;
+        if !self.servers.is_empty() {
+            self.print_servers();
         }
+        for (name, value) in &self.figures {
+            println!("{name:<42}{value:>14.1}");
+        }
+    }
+
+    fn print_servers(&self) {
         let names: Vec<_> = self.servers.iter().map(|(name, _)| format!("{name:>14}")).collect();
         let ratio = if self.servers.len() == 2 { format!("{:>10}", "ratio") } else { String::new() };
         println!("{:<32}{}{ratio}", "", names.concat());
         for row in self.rows() {
             println!("{}", self.line(&row));
-        }
-        for (name, value) in &self.figures {
-            println!("{name:<32}{value:>14.1}");
         }
         for (server, measurement) in &self.servers {
             for (error, count) in &measurement.errors {

@@ -11,7 +11,7 @@ use anyhow::Context;
 use futures::future::{join_all, try_join_all};
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::subscribed_device::SubscribedDevice;
+use super::{mqtt_connection, subscribed_device::SubscribedDevice};
 use crate::{arguments::ReconnectArguments, devices::Devices, report::Report, target::Target, tls::Connector};
 
 /// Connections being opened at the same time at the start.
@@ -39,10 +39,10 @@ pub async fn run(target: &Target, options: &ReconnectArguments) -> anyhow::Resul
             let mut stream = device.into_stream();
             let _ = stream.read_u8().await; // until the hub goes
             loop {
-                match open(&connector, &devices, index).await {
-                    Ok(device) => {
+                match mqtt_connection::open(&connector, index, &session(&devices, index)).await {
+                    Ok(stream) => {
                         first.set(first.get().or(Some(Instant::now())));
-                        return (device, Instant::now());
+                        return (stream, Instant::now());
                     }
                     Err(_) => tokio::time::sleep(RETRY).await,
                 }
@@ -60,9 +60,14 @@ pub async fn run(target: &Target, options: &ReconnectArguments) -> anyhow::Resul
     Ok(Report { title, unit: "device", servers: Vec::new(), figures })
 }
 
-/// With a session that stays, as SDKs have it.
+/// A session that stays, as SDKs have it.
+fn session(devices: &Devices, index: u32) -> mqtt::Connect {
+    mqtt::Connect { clean_session: false, ..devices.connect(index) }
+}
+
+/// The first time, with all that is subscribed to.
 async fn open(connector: &Connector, devices: &Devices, index: u32) -> anyhow::Result<SubscribedDevice> {
-    let connect = mqtt::Connect { clean_session: false, ..devices.connect(index) };
+    let connect = session(devices, index);
     let filter = format!("devices/{}/messages/devicebound/#", devices.id(index));
     let filters = [(filter.as_str(), 1), ("$iothub/methods/POST/#", 0), ("$iothub/twin/PATCH/properties/desired/#", 0)];
     SubscribedDevice::open(connector, index, &connect, &filters).await

@@ -1,11 +1,11 @@
 //! Devices send telemetry; with a comparison, mosquitto gets the same load in turns.
 
-use std::{cell::Cell, collections::BTreeMap, future::Future, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, future::Future, rc::Rc, time::Duration};
 
 use anyhow::Context;
 use futures::future::try_join_all;
 
-use super::{https_publisher, mqtt_connection, mqtt_publisher, pacer, pacer::Turns, silent, subscriber};
+use super::{https_publisher, mqtt_connection, mqtt_publisher, pacer, pacer::Turns, silent::Silent, subscriber};
 use crate::{
     arguments::{Comparison, Protocol, TelemetryArguments},
     devices::{self, Devices},
@@ -20,6 +20,8 @@ use crate::{
 
 /// Connections being opened at the same time.
 const CONCURRENT_CONNECTS: u32 = 32;
+/// Until the connections of a round are gone.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(3);
 
 /// Runs the scenario against the hub, in turns with mosquitto if wanted.
 pub async fn run(target: &Target, options: &TelemetryArguments) -> anyhow::Result<Report> {
@@ -66,16 +68,21 @@ async fn rounds(
 
 async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devices) -> anyhow::Result<Measurement> {
     let round = Round::new(options);
+    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let silent = Silent::open(&connector, options.silent_connections).await?;
     match options.protocol {
         Protocol::Mqtt => {
-            let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
-            silent::start(&connector, options.silent_connections, &round.counters).await?;
             round.start_mqtt(options, &connector, |index| (devices.id(index), devices.connect(index))).await?;
         }
         Protocol::Https => round.start_https(options, target, devices).await?,
     }
     let measured = round.measure("ironhub", options, target.server).await;
     round.counters.stop();
+    drop(silent);
+    if options.compare == Some(Comparison::Quiet) {
+        // The end of one round is not the next one's load.
+        tokio::time::sleep(BETWEEN_ROUNDS).await;
+    }
     measured
 }
 

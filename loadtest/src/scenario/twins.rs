@@ -32,14 +32,14 @@ pub async fn run(target: &Target, options: &TwinsArguments) -> anyhow::Result<Re
             })
         })
         .collect();
-    counters.progress("warms up", "patches", Duration::from_secs(2)).await;
+    counters.progress("warms up", "writes", Duration::from_secs(2)).await;
     let duration = Duration::from_secs(options.duration_seconds);
-    let measured = counters.measure("twins", "patches", duration, target.server).await;
+    let measured = counters.measure("twins", "writes", duration, target.server).await;
     counters.stop();
     join_all(tasks).await;
     devices.delete(target).await?;
     let title = format!("twins: reported patches of {} devices, {} s", options.connections, options.duration_seconds);
-    Ok(Report { title, unit: "patch", servers: vec![("ironhub".to_owned(), measured?)], figures: BTreeMap::new() })
+    Ok(Report { title, unit: "write", servers: vec![("ironhub".to_owned(), measured?)], figures: BTreeMap::new() })
 }
 
 /// One patch at a time; done when the hub answers 204.
