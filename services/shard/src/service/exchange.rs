@@ -157,7 +157,7 @@ fn with_presence(leader: &Leader, mut result: CommandResult) -> CommandResult {
 }
 
 fn twin_result(leader: &Leader, principal: &Principal) -> Result<CommandResult, Refusal> {
-    let Some(mut twin) = state::document(&leader.group.view()?, principal)? else {
+    let Some(mut twin) = state::twin_document(&leader.group.view()?, principal)? else {
         return Ok(refused(Code::DeviceNotFound, "")); // deleted since
     };
     leader.with_sessions(|sessions| overlay_twin(sessions, &mut twin));

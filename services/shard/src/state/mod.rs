@@ -33,11 +33,11 @@ pub use presence::{StoredPresence, connected_after};
 #[cfg(test)]
 pub use queue::messages;
 pub use queue::{has_expired, received};
-pub use read::{credentials, read, subscriptions};
+pub use read::{credentials, read, subscriptions, twin_document};
 pub use rows::entry_time;
 pub use session::changes_nothing;
 pub use settings::settings;
-pub use twin::{desired_version, document, missed_deltas};
+pub use twin::{desired_version, missed_deltas};
 
 #[cfg(test)]
 mod tests;

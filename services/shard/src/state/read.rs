@@ -3,7 +3,7 @@
 use model::{DeviceId, ModuleId, Principal};
 use proto::shard::v1::{
     self, Credentials, DeviceIdentity, Devices, ListDevices, ModuleIdentity, Modules, ReadResult, StoredSession,
-    read::Query, read_result::Result as Answer,
+    StoredTwin, read::Query, read_result::Result as Answer,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     rows::{decode, device, get, module},
     settings::settings,
     statistics::statistics,
-    twin,
+    twin::twin,
 };
 use crate::store::{Rows, StoreError};
 
@@ -33,7 +33,7 @@ pub fn read(rows: &impl Rows, query: &Query) -> Result<ReadResult, StoreError> {
             _ => None,
         },
         Query::GetTwin(query) => match query.principal.as_ref().map(Principal::try_from) {
-            Some(Ok(principal)) => twin::document(rows, &principal)?.map(Answer::Twin),
+            Some(Ok(principal)) => twin_document(rows, &principal)?.map(Answer::Twin),
             _ => None,
         },
         Query::GetSettings(_) => settings(rows)?.map(Answer::Settings),
@@ -57,8 +57,15 @@ pub fn subscriptions(rows: &impl Rows, principal: &Principal) -> Result<Option<V
     Ok(session.map(|session| session.subscriptions))
 }
 
+/// The twin with its identity, connection states as last written; `None` when the identity is not registered.
+pub fn twin_document(rows: &impl Rows, principal: &Principal) -> Result<Option<v1::Twin>, StoreError> {
+    let Some((device, module)) = identity(rows, principal)? else { return Ok(None) };
+    let twin = Some(StoredTwin::from(&twin(rows, principal)?));
+    Ok(Some(v1::Twin { device: Some(device), module, twin }))
+}
+
 /// The identities of a principal with their connection states; `None` when it is not registered.
-pub fn identity(
+fn identity(
     rows: &impl Rows,
     principal: &Principal,
 ) -> Result<Option<(DeviceIdentity, Option<ModuleIdentity>)>, StoreError> {

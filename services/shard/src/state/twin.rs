@@ -6,8 +6,7 @@ use model::{
     twin::{TooLarge, Twin, TwinChange},
 };
 use proto::shard::v1::{
-    self, AnnounceModel, DesiredDelta, StoredTwin, UpdateReported, UpdateTwin, command_error::Code,
-    command_result::Outcome,
+    AnnounceModel, DesiredDelta, StoredTwin, UpdateReported, UpdateTwin, command_error::Code, command_result::Outcome,
 };
 
 use super::{
@@ -119,13 +118,6 @@ pub fn delete(entry: &mut Entry<'_, '_>, principal: &Principal) -> Result<(), St
 
 fn put(entry: &mut Entry<'_, '_>, principal: &Principal, twin: &Twin) {
     entry.put(&keys::twin(principal), &StoredTwin::from(twin));
-}
-
-/// The twin with its identity, connection states as last written; `None` when the identity is not registered.
-pub fn document(rows: &impl Rows, principal: &Principal) -> Result<Option<v1::Twin>, StoreError> {
-    let Some((device, module)) = super::read::identity(rows, principal)? else { return Ok(None) };
-    let twin = Some(StoredTwin::from(&twin(rows, principal)?));
-    Ok(Some(v1::Twin { device: Some(device), module, twin }))
 }
 
 impl From<TooLarge> for Failure {

@@ -11,47 +11,43 @@ use tokio::{
 };
 
 use super::{Attachment, NewAttachment};
-use crate::{AttachError, DesiredUpdate, Mailbox, MethodCall, SessionEvent, Unavailable};
+use crate::{AttachError, Mailbox, SessionEvent, Unavailable};
 
 /// Attachments without an answer at most.
 const PENDING_MAX: usize = 16_384;
-/// Bytes of method answers that wait to be sent at most; more are dropped, and their callers time out.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// What an answer takes besides its payload, about.
-const ANSWER_OVERHEAD_BYTES: usize = 256;
 /// Activity of a principal is told at most this often.
 const ACTIVITY_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of this gateway in one group.
 pub(crate) struct Attachments {
     pub group: GroupId,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Something waits to be sent.
     pub changed: Notify,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     live: HashMap<Principal, Live>,
     pending: HashMap<u64, Pending>,
     /// For the stream that is open; nothing while there is none.
-    outbox: Vec<Body>,
+    pub(super) outbox: Vec<Body>,
     /// Of the method answers in the outbox.
-    answer_bytes: usize,
+    pub(super) answer_bytes: usize,
     active: Vec<v1::Principal>,
     next_attach_id: u64,
-    streaming: bool,
+    pub(super) streaming: bool,
 }
 
 /// A connection that is attached, or was under the leader before.
-struct Live {
+pub(super) struct Live {
     connection_id: ConnectionId,
     verified: Verified,
     model_id: Option<Box<str>>,
-    interests: Interests,
+    pub(super) interests: Interests,
     /// The desired version it was told last.
-    desired_version: u64,
-    mailbox: Arc<Mailbox>,
+    pub(super) desired_version: u64,
+    pub(super) mailbox: Arc<Mailbox>,
     active_at: Option<Instant>,
 }
 
@@ -293,59 +289,6 @@ impl Attachments {
         }
     }
 
-    /// What the connection subscribed to.
-    pub fn interested(&self, principal: &Principal, connection_id: ConnectionId, interests: Interests) {
-        if let Some(live) = self.state.lock().live_mut(principal, connection_id) {
-            live.interests = interests;
-        }
-    }
-
-    /// The leader tells of a write of the desired properties.
-    pub fn desired_updated(&self, updated: v1::DesiredUpdated) {
-        let Some((principal, connection_id)) = parse(updated.principal.as_ref(), updated.connection_id) else {
-            return;
-        };
-        let Some(delta) = updated.delta else { return };
-        let mut state = self.state.lock();
-        let Some(live) = state.live_mut(&principal, connection_id) else { return };
-        if delta.version > live.desired_version {
-            live.desired_version = delta.version;
-            live.mailbox.desired_updated(DesiredUpdate { version: delta.version, patch: delta.patch });
-        }
-    }
-
-    /// The leader says that a message can be had.
-    pub fn messages_waiting(&self, waiting: &v1::MessagesWaiting) {
-        if let Some((principal, connection_id)) = parse(waiting.principal.as_ref(), waiting.connection_id)
-            && let Some(live) = self.state.lock().live_mut(&principal, connection_id)
-        {
-            live.mailbox.messages_waiting();
-        }
-    }
-
-    /// The leader passes a method on.
-    pub fn method_called(&self, called: v1::MethodCalled) {
-        let Some((principal, connection_id)) = parse(called.principal.as_ref(), called.connection_id) else { return };
-        let Some(call_id) = called.call_id else { return };
-        if let Some(live) = self.state.lock().live_mut(&principal, connection_id) {
-            let call = MethodCall { call_id: call_id.into(), name: called.name, payload: called.payload };
-            live.mailbox.method_called(call);
-        }
-    }
-
-    /// Sends the answer to a method; drops it when there is no leader, which knows nothing of the call then.
-    pub fn answer_method(&self, answered: v1::MethodAnswered) {
-        let bytes = answered.answer.as_ref().map_or(0, |answer| answer.payload.len()) + ANSWER_OVERHEAD_BYTES;
-        let mut state = self.state.lock();
-        if !state.streaming || state.answer_bytes + bytes > ANSWER_BYTES_MAX {
-            return;
-        }
-        state.answer_bytes += bytes;
-        state.outbox.push(Body::MethodAnswered(answered));
-        drop(state);
-        self.changed.notify_one();
-    }
-
     /// The leader says what is stored of the principal's identity now.
     pub fn identity_changed(&self, changed: v1::IdentityChanged) {
         let Some((principal, connection_id)) = parse(changed.principal.as_ref(), changed.connection_id) else {
@@ -385,7 +328,8 @@ impl State {
         self.next_attach_id
     }
 
-    fn live_mut(&mut self, principal: &Principal, connection_id: ConnectionId) -> Option<&mut Live> {
+    /// The connection, while it is live.
+    pub(super) fn live_mut(&mut self, principal: &Principal, connection_id: ConnectionId) -> Option<&mut Live> {
         self.live.get_mut(principal).filter(|live| live.connection_id == connection_id)
     }
 
@@ -443,7 +387,7 @@ fn identified(principal: &Principal, verified: &Verified) -> v1::Attach {
     }
 }
 
-fn parse(
+pub(super) fn parse(
     principal: Option<&v1::Principal>,
     connection_id: Option<v1::ConnectionId>,
 ) -> Option<(Principal, ConnectionId)> {

@@ -1,6 +1,7 @@
 //! Live connections of this gateway, announced to the leaders of their groups.
 
 mod live;
+mod news;
 mod stream;
 
 use std::sync::Arc;
