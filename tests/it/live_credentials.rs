@@ -119,3 +119,18 @@ async fn a_token_that_expires_closes_the_connection_after_the_grace() -> TestRes
     assert!(lasted > Duration::from_secs(2) && lasted < Duration::from_secs(10), "{lasted:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_longer_grace_reaches_connections_that_are_there() -> TestResult {
+    let config = "[gateway.limits]\ntoken_grace_seconds = 1\n".to_owned();
+    let hub = Hub::start_with(HubOptions { config, ..HubOptions::default() }).await?;
+    let device = hub.new_device().await?;
+    let soon = token_that_expires(&device.resource(), &device.primary_key, None, SignedDuration::from_secs(3));
+    let mut client = hub.connect_as(&mqtt::Connect { password: Some(soon), ..device.connect() }).await?;
+    let settings = hub.call("GET", "/ironhub/v1/settings", &[], &serde_json::Value::Null).await?.expect(200)?;
+    let etag = settings.header("etag").unwrap_or_default().to_owned();
+    let change = serde_json::json!({ "tokenGraceSeconds": 600 });
+    hub.call("PATCH", "/ironhub/v1/settings", &[("If-Match", &etag)], &change).await?.expect(200)?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    client.ping().await
+}

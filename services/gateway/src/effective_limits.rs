@@ -44,7 +44,7 @@ impl EffectiveLimits {
         self.subscriptions_max.load(Relaxed)
     }
 
-    /// For connections that begin now.
+    /// How long a connection outlives its token.
     pub fn token_grace_seconds(&self) -> u64 {
         self.token_grace_seconds.load(Relaxed)
     }

@@ -166,7 +166,7 @@ Keys:
   messageBytesMax       body and properties of a message; only lowers what the processes allow
   subscriptionsMax      topic filters of one MQTT session; only lowers what the processes allow
   connectionsMax        connections of one gateway; those that are there stay
-  tokenGraceSeconds     how long a connection outlives its token; for connections that begin afterwards")]
+  tokenGraceSeconds     how long a connection outlives its token; a silent one is looked at when its time was over before")]
     Settings {
         #[command(flatten)]
         target: TargetArguments,

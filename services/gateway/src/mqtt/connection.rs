@@ -397,10 +397,9 @@ impl Connection {
     }
 }
 
-/// When the connection of a token ends: its expiry and the grace (mqtt §2.10).
+/// When the token expires; the connection outlives it by the grace (mqtt §2.10).
 fn expiry(front: &Front, expires: Timestamp) -> Option<Instant> {
-    let grace = i64::try_from(front.limits.token_grace_seconds()).unwrap_or(i64::MAX);
-    let seconds = expires.unix_seconds().saturating_add(grace).saturating_sub(front.now().unix_seconds());
+    let seconds = expires.unix_seconds().saturating_sub(front.now().unix_seconds());
     let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     (left < EXPIRY_MAX).then(|| Instant::now() + left)
 }

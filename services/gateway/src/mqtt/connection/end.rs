@@ -23,10 +23,12 @@ impl Connection {
         }
         let mut deadline = self.protocol.deadline();
         if let Some(expires) = self.expires {
-            if expires <= now {
+            // The owner may change the grace while the connection lives.
+            let ends = expires + Duration::from_secs(self.front.limits.token_grace_seconds());
+            if ends <= now {
                 return Err(Close::TokenExpired);
             }
-            deadline = deadline.min(expires);
+            deadline = deadline.min(ends);
         }
         if let Some(oldest) = self.unacknowledged.oldest() {
             if oldest + acknowledge_timeout <= now {
