@@ -5,6 +5,7 @@ mod architecture;
 mod bounds;
 mod certificates;
 mod client_quirks;
+mod client_quirks_devices;
 mod cluster;
 mod cluster_sessions;
 mod command_line;
