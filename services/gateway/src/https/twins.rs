@@ -16,6 +16,9 @@ use super::{
     twin_json::{self, TwinInput},
 };
 
+/// Tags and desired properties with nulls, metadata and all that is ignored: no twin that was read is longer.
+const BODY_BYTES_MAX: usize = 512 * 1024;
+
 /// Which part of the twin a path is about; the parts have had paths of their own (twins §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -51,7 +54,7 @@ pub(super) async fn write(
     authorize(call.context, &call.parts.headers, Operation::WriteTwin, &resource(&principal))?;
     let front = &call.context.front;
     let expected = if_match(&call.parts.headers);
-    let body_bytes_max = front.config.https.body_bytes_max;
+    let body_bytes_max = front.config.https.body_bytes_max.min(BODY_BYTES_MAX);
     let change = match part {
         Part::Whole => body::read_json::<TwinInput>(front, call.body, body_bytes_max).await?.into_change(write)?,
         part => {

@@ -346,7 +346,9 @@ impl Connection {
     fn handle(&mut self, event: Event<'_>, published: &mut Published) -> Result<(), Close> {
         match event {
             Event::Publish(publish) if publish.topic.starts_with("$iothub/") => {
-                self.append(std::mem::take(published), Instant::now());
+                let now = Instant::now();
+                self.append(std::mem::take(published), now);
+                self.mark_active(now);
                 self.handle_hub_topic(&publish)
             }
             Event::Publish(publish) => {
@@ -374,16 +376,21 @@ impl Connection {
         if published.batch.is_empty() {
             return;
         }
-        if self.active_at.is_none_or(|active| active + ACTIVITY_INTERVAL <= read_at) {
-            self.active_at = Some(read_at);
-            self.front.shard_client.active(&self.session.principal);
-        }
+        self.mark_active(read_at);
         let messages = published.batch.len();
         let claim = self.front.claim_bytes(published.batch.bytes());
         let records = published.batch.into_appends(&self.front.events, &self.stamp);
         let receipt = self.front.event_log.append(records);
         let awaits = Awaits::Durable(receipt);
         self.unacknowledged.push(InFlight { awaits, packet_ids: published.packet_ids, messages, claim, read_at });
+    }
+
+    /// The device did something; reported now and then.
+    fn mark_active(&mut self, now: Instant) {
+        if self.active_at.is_none_or(|active| active + ACTIVITY_INTERVAL <= now) {
+            self.active_at = Some(now);
+            self.front.shard_client.active(&self.session.principal);
+        }
     }
 
     /// Ends once what was read is answered.

@@ -90,6 +90,11 @@ impl Deliveries {
         self.ask_at
     }
 
+    /// Whether that time has come.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.ask_at.is_some_and(|at| at <= now)
+    }
+
     /// The device has the message. A packet id that is not in flight means nothing.
     pub fn acknowledge(&mut self, packet_id: u16) {
         if let Some(position) = self.in_flight.iter().position(|delivery| delivery.packet_id == packet_id) {
@@ -106,7 +111,7 @@ impl Deliveries {
         may_publish: bool,
     ) -> Result<Vec<Delivery>, Close> {
         self.poll_settling(context)?;
-        if self.ask_at.is_some_and(|at| at <= Instant::now()) {
+        if self.is_due(Instant::now()) {
             self.ask_at = None;
             self.ask = true;
         }

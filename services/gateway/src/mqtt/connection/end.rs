@@ -13,6 +13,10 @@ impl Connection {
             if self.timer.as_mut().poll(context).is_pending() {
                 return Ok(());
             }
+            if self.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_due(Instant::now())) {
+                context.waker().wake_by_ref(); // it is time to ask, which is not done here
+                return Ok(());
+            }
         }
     }
 
