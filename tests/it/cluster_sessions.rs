@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bytes::Bytes;
 use ironhub_tests::{
     Cluster, ClusterGateway, Device, Mqtt, Received, TestResult, cluster_keys, eventually, new_cluster_device,
@@ -95,14 +96,15 @@ async fn a_session_goes_on_at_another_gateway_without_subscribing() -> TestResul
     let (mut old, _) = first.connect_as(&session(&device), None).await?;
     subscribe_to_everything(&mut old).await?;
     send(&first.client, "not acknowledged").await?;
-    let Received::Publish { packet_id: Some(packet_id), duplicate: false, .. } = old.receive().await? else {
+    let received = old.receive().await.context("the message, first")?;
+    let Received::Publish { packet_id: Some(packet_id), duplicate: false, .. } = received else {
         panic!("the message")
     };
     // The newer connection, at the other gateway, wins and has everything.
     let (mut new, present) = second.connect_as(&session(&device), None).await?;
     assert!(present);
     old.expect_closed().await?;
-    match new.receive().await? {
+    match new.receive().await.context("the message, again")? {
         Received::Publish { payload, packet_id: Some(again), duplicate: true, .. } => {
             assert_eq!((payload.as_slice(), again), (&b"not acknowledged"[..], packet_id));
         }

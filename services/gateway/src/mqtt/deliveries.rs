@@ -103,35 +103,36 @@ impl Deliveries {
         }
     }
 
-    /// Settles, asks, and answers what to publish now.
+    /// Settles, asks, and answers what to publish now. To be polled until it is pending: what was heard of during one
+    /// receive is asked for by the next.
     pub fn poll(
         &mut self,
         context: &mut Context<'_>,
         quality: Option<QualityOfService>,
         may_publish: bool,
-    ) -> Result<Vec<Delivery>, Close> {
+    ) -> Result<Poll<Vec<Delivery>>, Close> {
         self.poll_settling(context)?;
         if self.is_due(Instant::now()) {
             self.ask_at = None;
             self.ask = true;
         }
-        let Some(quality) = quality else { return Ok(Vec::new()) };
+        let Some(quality) = quality else { return Ok(Poll::Pending) };
         // What is acknowledged leaves the queue first, so that it is not handed out again.
         if self.ask && may_publish && self.receiving.is_none() && self.is_settled() {
             self.ask = false;
             self.begin(quality);
         }
-        let Some((quality, receiving)) = &mut self.receiving else { return Ok(Vec::new()) };
-        let Poll::Ready(received) = receiving.as_mut().poll(context) else { return Ok(Vec::new()) };
+        let Some((quality, receiving)) = &mut self.receiving else { return Ok(Poll::Pending) };
+        let Poll::Ready(received) = receiving.as_mut().poll(context) else { return Ok(Poll::Pending) };
         let quality = *quality;
         self.receiving = None;
         match received {
-            Ok(received) => Ok(self.received(received, quality)),
+            Ok(received) => Ok(Poll::Ready(self.received(received, quality))),
             Err(MessageError::ConnectionReplaced) => Err(Close::Replaced),
             Err(MessageError::NotFound) => Err(Close::Deleted),
             Err(_) => {
                 self.ask_at = Some(Instant::now() + RETRY);
-                Ok(Vec::new())
+                Ok(Poll::Pending)
             }
         }
     }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use shard_client::{MethodAnswer, MethodCallId};
 
-use super::{super::device_bound_topic::device_bound_topic, *};
+use super::{
+    super::{deliveries::Delivery, device_bound_topic::device_bound_topic},
+    *,
+};
 
 impl Connection {
     /// Requests and answers of the hub's own topics.
@@ -81,20 +84,24 @@ impl Connection {
             let Session { principal, connection_id, .. } = &self.session;
             self.deliveries = Some(Box::new(Deliveries::new(&self.front, principal, *connection_id)));
         }
-        let may_publish = self.may_publish(out);
-        let Some(deliveries) = &mut self.deliveries else { return Ok(()) };
-        if hinted {
+        if let (true, Some(deliveries)) = (hinted, &mut self.deliveries) {
             deliveries.ask();
         }
-        for delivery in deliveries.poll(context, quality, may_publish)? {
-            let topic = device_bound_topic(&self.session.principal, &delivery.message);
-            let (body, duplicate) = (&delivery.message.record.body, delivery.message.was_delivered);
-            match delivery.packet_id {
-                None => self.protocol.publish(&topic, body, out),
-                Some(packet_id) => self.protocol.publish_at_least_once(&topic, body, packet_id, duplicate, out),
-            }
+        loop {
+            let may_publish = self.may_publish(out);
+            let Some(deliveries) = &mut self.deliveries else { return Ok(()) };
+            let Poll::Ready(ready) = deliveries.poll(context, quality, may_publish)? else { return Ok(()) };
+            ready.iter().for_each(|delivery| self.deliver(delivery, out));
         }
-        Ok(())
+    }
+
+    fn deliver(&self, delivery: &Delivery, out: &mut Vec<u8>) {
+        let topic = device_bound_topic(&self.session.principal, &delivery.message);
+        let (body, duplicate) = (&delivery.message.record.body, delivery.message.was_delivered);
+        match delivery.packet_id {
+            None => self.protocol.publish(&topic, body, out),
+            Some(packet_id) => self.protocol.publish_at_least_once(&topic, body, packet_id, duplicate, out),
+        }
     }
 
     /// A device that does not read is not written to; then what waits is bounded elsewhere. Nor is one whose SUBSCRIBE is
