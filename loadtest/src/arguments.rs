@@ -79,6 +79,9 @@ pub enum Scenario {
     Registry(RegistryArguments),
     /// Devices report properties of their twins: durable patches per second, latency until the answer
     Twins(TwinsArguments),
+    /// The same against three replicas without gateways, in turns with an etcd of three (apt-get install etcd-server);
+    /// both are started for it
+    ReplicatedTwins(ReplicatedTwinsArguments),
     /// Back ends invoke methods on devices that answer at once: latency of the call
     Methods(CallsArguments),
     /// Back ends send messages to devices: latency from the request to the device
@@ -96,6 +99,19 @@ pub struct TwinsArguments {
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub duration_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReplicatedTwinsArguments {
+    /// Writers, one device and one patch at a time each
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub writers: u32,
+    /// How long to measure, per round
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
+    /// How many turns each side gets; the medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
 }
 
 #[derive(Clone, Debug, Args)]

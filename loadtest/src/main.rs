@@ -13,11 +13,13 @@
 mod arguments;
 mod authority;
 mod devices;
+mod etcd;
 mod histogram;
 mod http;
 mod measurement;
 mod mosquitto;
 mod publish_template;
+mod replicas;
 mod report;
 mod scenario;
 mod server_process;
@@ -39,8 +41,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // This one brings its servers along.
+    if let Scenario::ReplicatedTwins(options) = &arguments.scenario {
+        return finish(&scenario::replicated_twins::run(options).await?, &arguments);
+    }
     let target = target::Target::find(&arguments.target)?;
     let report = match &arguments.scenario {
+        Scenario::ReplicatedTwins(_) => return Ok(()),
         Scenario::Telemetry(options) => scenario::telemetry::run(&target, options).await?,
         Scenario::Connect(options) => scenario::connect::run(&target, options).await?,
         Scenario::Idle(options) => scenario::idle::run(&target, options).await?,
@@ -50,6 +57,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Scenario::Messages(options) => scenario::messages::run(&target, options).await?,
         Scenario::Reconnect(options) => scenario::reconnect::run(&target, options).await?,
     };
+    finish(&report, &arguments)
+}
+
+fn finish(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
     report.print();
     if let Some(file) = &arguments.json {
         report.write_json(file)?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ironhub_tests::{Device, Hub, HubOptions, Mqtt, Received, TestResult, eventually};
+use ironhub_tests::{Device, Hub, HubOptions, Mqtt, Received, TestResult, eventually, token_that_expires};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 async fn send(hub: &Hub, device: &Device, headers: &[(&str, &str)], body: &str) -> TestResult {
@@ -200,4 +201,34 @@ async fn nothing_is_delivered_without_a_subscription() -> TestResult {
     send(&hub, &device, &[], "y").await?;
     assert_eq!(client.receive_within(Duration::from_millis(200)).await?, None);
     queue_is(&hub, &device, 1).await
+}
+
+#[tokio::test]
+async fn a_token_that_expires_loses_no_message() -> TestResult {
+    let config = "[gateway.limits]\ntoken_grace_seconds = 1\n".to_owned();
+    let hub = Hub::start_with(HubOptions { config, ..HubOptions::default() }).await?;
+    let device = hub.new_device().await?;
+    let soon = token_that_expires(&device.resource(), &device.primary_key, None, SignedDuration::from_secs(3));
+    let session = mqtt::Connect { clean_session: false, ..device.connect() };
+    let mut client = hub.connect_as(&mqtt::Connect { password: Some(soon), ..session.clone() }).await?;
+    client.subscribe(1, &[(&filter(&device), 1)]).await?;
+    for number in 0..4 {
+        send(&hub, &device, &[], &number.to_string()).await?;
+    }
+    for number in 0..4 {
+        let (_, body, packet_id, _) = delivered(&mut client).await?;
+        assert_eq!(body, number.to_string());
+        if number == 0 {
+            acknowledge(&mut client, packet_id).await?;
+        }
+    }
+    client.expect_closed().await?;
+    send(&hub, &device, &[], "4").await?;
+    let mut client = hub.connect_as(&session).await?;
+    for number in 1..5 {
+        let (_, body, packet_id, duplicate) = delivered(&mut client).await?;
+        assert_eq!((body, duplicate), (number.to_string(), number < 4));
+        acknowledge(&mut client, packet_id).await?;
+    }
+    queue_is(&hub, &device, 0).await
 }

@@ -6,6 +6,7 @@ pub mod messages;
 pub mod methods;
 pub mod reconnect;
 pub mod registry;
+pub mod replicated_twins;
 pub mod telemetry;
 pub mod twins;
 

@@ -1,7 +1,7 @@
 //! Any text as the user name of a CONNECT, and any text as topic and filter.
 #![no_main]
 
-use gateway::mqtt::{topic, username::Username};
+use gateway::mqtt::{filter, topic, username::Username};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &str| {
@@ -9,5 +9,5 @@ fuzz_target!(|input: &str| {
         assert!(input.starts_with(username.host));
         let _ = topic::telemetry_bag(input, &username.principal);
     }
-    let _ = topic::is_valid_filter(input);
+    let _ = filter::is_valid_filter(input);
 });

@@ -14,7 +14,7 @@ mod connect;
 mod connection;
 mod deliveries;
 mod device_bound_topic;
-mod filter;
+pub mod filter;
 mod percent;
 pub mod property_bag;
 mod publish;

@@ -117,6 +117,20 @@ fn limits_at_their_boundaries() {
 }
 
 #[test]
+fn numbers_stay_the_same_however_often_they_are_read() {
+    for text in ["21.349999999999998", "2.2250738585072014e-308", "1.7976931348623157e308", "-0.1", "4503599627370495"]
+    {
+        let patch = Patch::parse_text(format!(r#"{{"n":{text}}}"#).as_bytes()).unwrap();
+        let again = Patch::parse_text(&patch.to_text()).unwrap();
+        assert_eq!(
+            again.properties()["n"].as_f64().map(f64::to_bits),
+            text.parse::<f64>().ok().map(f64::to_bits),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn ten_levels_and_no_more() {
     let nested = |levels: usize, innermost: Value| (0..levels).fold(innermost, |inner, _| json!({ "l": inner }));
     assert!(Patch::parse(nested(10, json!({}))).is_ok());
