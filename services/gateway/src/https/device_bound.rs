@@ -17,7 +17,7 @@ use super::{
     error::ApiError,
     route::Call,
     spelling::Spelling,
-    telemetry::text,
+    telemetry::{system_property, text},
 };
 
 /// Body and properties of a message for a device (messaging §4.2).
@@ -62,16 +62,9 @@ pub(super) async fn send(call: Call<'_>, device_id: DeviceId) -> Result<Response
 
 fn add_property(record: &mut Record<'static>, name: &str, value: String) {
     let lower = name.to_ascii_lowercase();
-    let system = match lower.as_str() {
-        "iothub-messageid" => Some(SystemProperty::MessageId),
-        "iothub-correlationid" => Some(SystemProperty::CorrelationId),
-        "iothub-userid" => Some(SystemProperty::UserId),
-        "iothub-contenttype" => Some(SystemProperty::ContentType),
-        // As one tool sends it; the body is not decoded.
-        "iothub-contentencoding" | "content-encoding" => Some(SystemProperty::ContentEncoding),
-        "iothub-expiry" => Some(SystemProperty::AbsoluteExpiryTime),
-        _ => None,
-    };
+    // `content-encoding` as one tool sends it; the body is not decoded.
+    let system =
+        if lower == "content-encoding" { Some(SystemProperty::ContentEncoding) } else { system_property(&lower) };
     match system {
         Some(property) => record.system_properties.push((property, value.into())),
         None => {

@@ -42,11 +42,16 @@ fn of(headers: &HeaderMap) -> Option<Precondition> {
 
 /// One of the four forms.
 pub(super) fn parse(text: &str) -> Precondition {
-    let text = text.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let text = unquoted(text);
     match (text, ETag::parse(text)) {
         ("*", _) => Precondition::Present,
         (_, Some(etag)) => Precondition::ETag(etag),
         (_, None) => Precondition::Unmatchable,
     }
+}
+
+/// The text without the white space and the quotes that clients may leave out.
+pub(super) fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }

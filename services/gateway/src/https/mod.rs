@@ -1,11 +1,13 @@
-//! The HTTPS head: registry, statistics, telemetry and the event reader for back ends and devices (rest §1-§3, §8, §17).
+//! The HTTPS head: registry, twins, methods, messages both ways, settings and the event reader, for back ends and
+//! devices (rest §1-§10, §16, §17).
 //!
 //! ```text
-//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, twins, methods, device_bound, feedback, bulk, regenerate_keys, settings, statistics, telemetry, events
+//!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, bulk, regenerate_keys, twins, methods, device_bound, feedback,
+//!                          |                telemetry, events, statistics, settings
+//!                          |                  | errors of every operation
+//!                          |                  v
+//!                          |                error.rs: the one place that knows status, code and envelope
 //!                          | -> websocket -> the MQTT head, with what is left of the connection
-//!                                             | errors of every operation
-//!                                             v
-//!                                          error.rs: the one place that knows status, code and envelope
 //! ```
 
 mod authentication_json;

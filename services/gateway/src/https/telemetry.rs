@@ -111,10 +111,9 @@ fn body_of(message: &BatchMessage) -> Result<Cow<'_, [u8]>, ApiError> {
     decoded.map(Cow::Owned).map_err(|_| ApiError::argument("the body of a message in the batch is not base64"))
 }
 
-/// Puts a header, or a property of a batch named like one, into its layer; others are not the message's.
-fn add_property<'a>(record: &mut Record<'a>, name: &'a str, value: Cow<'a, str>) {
-    let lower = name.to_ascii_lowercase();
-    let system = match lower.as_str() {
+/// The system property that a header in lower case carries, of a message of either direction (rest §16, §17.1).
+pub(super) fn system_property(header: &str) -> Option<SystemProperty> {
+    match header {
         "iothub-messageid" => Some(SystemProperty::MessageId),
         "iothub-correlationid" => Some(SystemProperty::CorrelationId),
         "iothub-userid" => Some(SystemProperty::UserId),
@@ -122,8 +121,13 @@ fn add_property<'a>(record: &mut Record<'a>, name: &'a str, value: Cow<'a, str>)
         "iothub-contentencoding" => Some(SystemProperty::ContentEncoding),
         "iothub-expiry" => Some(SystemProperty::AbsoluteExpiryTime),
         _ => None,
-    };
-    if let Some(property) = system {
+    }
+}
+
+/// Puts a header, or a property of a batch named like one, into its layer; others are not the message's.
+fn add_property<'a>(record: &mut Record<'a>, name: &'a str, value: Cow<'a, str>) {
+    let lower = name.to_ascii_lowercase();
+    if let Some(property) = system_property(&lower) {
         return record.system_properties.push((property, value));
     }
     let annotation = match lower.as_str() {

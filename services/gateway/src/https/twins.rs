@@ -12,6 +12,7 @@ use super::{
     authorization::authorize,
     body::{self, Body},
     error::ApiError,
+    if_match,
     route::Call,
     twin_json::{self, TwinInput},
 };
@@ -85,8 +86,7 @@ fn if_match(headers: &HeaderMap) -> Option<TwinETag> {
 
 /// The same from the text of an `If-Match` or `twinETag`.
 pub(super) fn parse_if_match(text: &str) -> Option<TwinETag> {
-    let text = text.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let text = if_match::unquoted(text);
     (text != "*").then(|| TwinETag::parse(text).unwrap_or(TwinETag(0)))
 }
 
