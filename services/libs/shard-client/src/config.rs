@@ -38,6 +38,11 @@ impl Node {
         Self { id, channel: endpoint(Endpoint::from(uri)).connect_lazy() }
     }
 
+    /// The same over connections of another kind.
+    pub fn over(id: u64, uri: Uri, connect: impl FnOnce(Endpoint) -> Channel) -> Self {
+        Self { id, channel: connect(endpoint(Endpoint::from(uri))) }
+    }
+
     /// A node in this process: every connection is one end of a pair whose other end is sent to the node.
     pub fn in_process(id: u64, node: mpsc::Sender<DuplexStream>) -> Self {
         let endpoint = endpoint(Endpoint::from_static("http://in-process"));

@@ -19,7 +19,7 @@ mod refusal;
 pub use config::{Config, Member};
 pub use handle::Group;
 pub use leadership::Leadership;
-pub use node::{Health, Node};
+pub use node::{Environment, Health, Node};
 pub use refusal::Refusal;
 
 #[cfg(test)]

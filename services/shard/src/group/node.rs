@@ -18,8 +18,11 @@ use super::{
     reads::Reads,
 };
 use crate::{
-    raft::{Clocks, Network, NodeId, Peers, Raft, RaftService},
-    store::{Database, DiskReserve, Effects, LogStore, LogWriter, OpenError, StateMachine, keys},
+    raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService},
+    store::{
+        Database, DiskReserve, Effects, KeyValue, LogStore, LogWriter, OpenError, RocksStore, StateMachine, StoreError,
+        keys, off_thread,
+    },
 };
 
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +41,12 @@ pub struct Node {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// What a node lives on: its disk, and the way to other nodes.
+pub struct Environment {
+    pub store: Arc<dyn KeyValue>,
+    pub connect: Connect,
+}
+
 /// What is wrong with a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -50,21 +59,29 @@ pub struct Health {
 }
 
 impl Node {
-    /// Opens the database and starts every group. A new store is bootstrapped with the configured first members.
+    /// Opens the RocksDB in the configured folder and starts every group, which talk over TCP.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let opening = config.clone();
+        let open = move || RocksStore::open(&opening.directory, &opening.database_options());
+        let opened = tokio::task::spawn_blocking(open).await;
+        let store = Arc::new(opened.map_err(|panic| StoreError::Disk(panic.to_string()))??);
+        Self::open_in(config, Environment { store, connect: Arc::new(|endpoint| endpoint.connect_lazy()) }).await
+    }
+
+    /// The same on another disk and network. A new store is bootstrapped with the configured first members.
+    pub async fn open_in(config: Config, environment: Environment) -> Result<Self, OpenError> {
         check(&config)?;
         let config = Arc::new(config);
-        let database = open_database(&config).await?;
-        let scratch = config.directory.join("snapshots");
-        remove_left_over(&scratch)?;
-        let disk = Arc::new(DiskReserve::new(config.directory.clone(), config.disk_reserve_bytes));
+        let Environment { store, connect } = environment;
+        let database = open_database(&config, store.clone())?;
+        let disk = Arc::new(DiskReserve::new(store, config.disk_reserve_bytes));
         disk.measure()?;
         let clocks = Arc::new(Clocks::new(Duration::from_millis(config.clock_difference_max_milliseconds)));
         let snapshot_timeout = Duration::from_millis(config.snapshot_timeout_milliseconds);
         let start = Start {
             writer: LogWriter::start(database.clone())?,
-            peers: Arc::new(Peers::new(clocks.clone(), scratch.clone(), snapshot_timeout)),
-            service: RaftService::new(clocks.clone(), disk.clone(), scratch),
+            peers: Arc::new(Peers::new(connect, clocks.clone(), snapshot_timeout)),
+            service: RaftService::new(clocks.clone(), disk.clone(), database.clone()),
             config,
             database,
             disk,
@@ -127,15 +144,8 @@ impl Node {
         join_all(self.groups.values().map(|group| group.inner.raft.shutdown())).await;
         let Self { groups, service, database, writer, .. } = self;
         drop((groups, service));
-        let flushed = database.clone();
-        let finished = tokio::task::spawn_blocking(move || {
-            writer.stop();
-            flushed.flush()
-        });
-        match finished.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the database was not flushed; its log is"),
-            Err(error) => tracing::error!(%error, "the shutdown has panicked"),
+        if let Err(error) = close(&database, writer).await {
+            tracing::error!(%error, "the database was not flushed; its log is");
         }
         let closed = async {
             while Arc::strong_count(&database) > 1 {
@@ -164,8 +174,7 @@ impl Start {
         let (config, node_id) = (&self.config, self.config.node_id);
         let log = LogStore::open(id, self.database.clone(), self.writer.clone(), config.log_memory_bytes)?;
         let effects = Arc::new(Effects::new(config.queued_effects_max));
-        let scratch = config.directory.join("snapshots").join(id.0.to_string());
-        let state_machine = StateMachine::open(id, self.database.clone(), effects.clone(), scratch)?;
+        let state_machine = StateMachine::open(id, self.database.clone(), effects.clone())?;
         let table = state_machine.table();
         let raft_config = config.raft_config(format!("group {id}"))?;
         let network = Network::new(id, self.peers.clone());
@@ -244,11 +253,17 @@ fn check(config: &Config) -> Result<(), OpenError> {
     }
 }
 
-async fn open_database(config: &Arc<Config>) -> Result<Arc<Database>, OpenError> {
-    let opening = config.clone();
-    let opened =
-        tokio::task::spawn_blocking(move || Database::open(&opening.directory, &opening.database_options())).await;
-    let database = opened.map_err(|error| OpenError::Configuration(error.to_string()))??;
+async fn close(database: &Database, writer: Arc<LogWriter>) -> Result<(), StoreError> {
+    off_thread(database.store(), move || {
+        writer.stop();
+        Ok(())
+    })
+    .await?;
+    database.flush().await
+}
+
+fn open_database(config: &Config, store: Arc<dyn KeyValue>) -> Result<Arc<Database>, OpenError> {
+    let database = Database::over(store)?;
     match database.mark()? {
         None => {
             let (node_id, groups) = (config.node_id, config.groups);
@@ -263,14 +278,6 @@ async fn open_database(config: &Arc<Config>) -> Result<Arc<Database>, OpenError>
         Some(_) => {}
     }
     Ok(database)
-}
-
-/// Snapshots that were under way when the process ended.
-fn remove_left_over(scratch: &std::path::Path) -> Result<(), OpenError> {
-    match std::fs::remove_dir_all(scratch) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError::Store(error.into())),
-        _ => Ok(()),
-    }
 }
 
 fn first_members(config: &Config) -> BTreeMap<NodeId, BasicNode> {

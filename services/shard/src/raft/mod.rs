@@ -9,6 +9,6 @@ mod server;
 mod types;
 
 pub use clocks::Clocks;
-pub use network::{Network, Peers};
+pub use network::{Connect, Network, Peers};
 pub use server::RaftService;
 pub use types::{Entry, LogId, Membership, NodeId, Raft, SnapshotMeta, StoredMembership, TypeConfig, Vote};

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use model::GroupId;
 use openraft::{
@@ -9,7 +9,7 @@ use openraft::{
 };
 use parking_lot::Mutex;
 use proto::raft::v1::{self, raft_client::RaftClient, snapshot_chunk::Part};
-use tokio::{io::AsyncReadExt, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status,
@@ -17,7 +17,7 @@ use tonic::{
 };
 
 use super::{Clocks, NodeId, TypeConfig, Vote, convert};
-use crate::store::{ReceivedFiles, SnapshotData, StoreError, write_files};
+use crate::store::{Pages, SnapshotData};
 
 /// Largest message between nodes: a request carries about 1 MiB of entries, and no entry is larger than that by much.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -31,18 +31,21 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 const SNAPSHOT_CHUNKS_WAITING: usize = 4;
 
+/// How another node is connected to: TCP, unless the nodes are simulated.
+pub type Connect = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
+
 /// Connections to other nodes, one for each address, shared by all groups.
 pub struct Peers {
+    connect: Connect,
     channels: Mutex<HashMap<String, Channel>>,
     clocks: Arc<Clocks>,
-    scratch: PathBuf,
     snapshot_timeout: Duration,
 }
 
 impl Peers {
-    /// No connection yet. Snapshots are written to `scratch` before they are sent, which has to end in time.
-    pub fn new(clocks: Arc<Clocks>, scratch: PathBuf, snapshot_timeout: Duration) -> Self {
-        Self { channels: Mutex::new(HashMap::new()), clocks, scratch, snapshot_timeout }
+    /// No connection yet. A snapshot has to be sent in time.
+    pub fn new(connect: Connect, clocks: Arc<Clocks>, snapshot_timeout: Duration) -> Self {
+        Self { connect, channels: Mutex::new(HashMap::new()), clocks, snapshot_timeout }
     }
 
     fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
@@ -56,7 +59,7 @@ impl Peers {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        let channel = endpoint.connect_lazy();
+        let channel = (self.connect)(endpoint);
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
@@ -156,22 +159,18 @@ impl Link {
         snapshot: Snapshot<TypeConfig>,
     ) -> Result<SnapshotResponse<NodeId>, StreamingError<TypeConfig, Fatal<NodeId>>> {
         let client = self.client.as_mut().map_err(|error| error.clone())?;
-        let mut header = v1::SnapshotHeader {
+        let header = v1::SnapshotHeader {
             group: self.group.0,
-            files: 0,
             vote: Some(convert::vote_to_proto(&vote)),
             snapshot_id: snapshot.meta.snapshot_id.clone(),
             last_log_id: snapshot.meta.last_log_id.as_ref().map(convert::log_id_to_proto),
             last_membership: Some(convert::stored_membership_to_proto(&snapshot.meta.last_membership)),
         };
+        let SnapshotData::View(view) = *snapshot.snapshot else {
+            return Err(NetworkError::from(AnyError::error("a snapshot that was received is not sent on")).into());
+        };
         let (sender, receiver) = mpsc::channel(SNAPSHOT_CHUNKS_WAITING);
-        let scratch = self.peers.scratch.join(format!("send-{}-{}", self.group.0, uuid::Uuid::new_v4()));
-        let files = tokio::task::spawn_blocking(move || to_files(*snapshot.snapshot, scratch));
-        let sending = tokio::spawn(async move {
-            let files = files.await??;
-            header.files = u32::try_from(files.files().len())?;
-            send_chunks(header, files, &sender).await
-        });
+        let sending = tokio::spawn(async move { send_chunks(header, Pages::of(view), &sender).await });
         let response = client.install_snapshot(ReceiverStream::new(receiver)).await;
         if let Ok(Err(error)) = sending.await {
             tracing::warn!(group = %self.group, node_id = self.target, %error, "a snapshot was not sent whole");
@@ -182,33 +181,24 @@ impl Link {
     }
 }
 
-fn to_files(snapshot: SnapshotData, scratch: PathBuf) -> Result<ReceivedFiles, StoreError> {
-    match snapshot {
-        SnapshotData::View(view) => write_files(&view, scratch),
-        SnapshotData::Files(files) => Ok(files),
-    }
-}
-
 type SendError = Box<dyn std::error::Error + Send + Sync>;
 type Chunks = mpsc::Sender<v1::SnapshotChunk>;
 
-/// The header, then every file: its start and its bytes. Ends early when the receiver is gone.
-async fn send_chunks(header: v1::SnapshotHeader, files: ReceivedFiles, chunks: &Chunks) -> Result<(), SendError> {
+/// The header, every row in the order of the keys, and how many there were. Ends early when the receiver is gone.
+async fn send_chunks(header: v1::SnapshotHeader, mut pages: Pages, chunks: &Chunks) -> Result<(), SendError> {
     chunks.send(v1::SnapshotChunk { part: Some(Part::Header(header)) }).await?;
-    for path in files.files() {
-        let mut file = tokio::fs::File::open(path).await?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let start = v1::FileStart { name, length_bytes: file.metadata().await?.len() };
-        chunks.send(v1::SnapshotChunk { part: Some(Part::File(start)) }).await?;
-        loop {
-            let mut data = bytes::BytesMut::with_capacity(SNAPSHOT_CHUNK_BYTES);
-            if file.read_buf(&mut data).await? == 0 {
-                break;
-            }
-            chunks.send(v1::SnapshotChunk { part: Some(Part::Data(data.freeze())) }).await?;
+    let mut count = 0;
+    loop {
+        let page = pages.next(SNAPSHOT_CHUNK_BYTES).await?;
+        if page.is_empty() {
+            chunks.send(v1::SnapshotChunk { part: Some(Part::End(v1::SnapshotEnd { rows: count })) }).await?;
+            return Ok(());
         }
+        count += page.len() as u64;
+        let rows =
+            page.into_iter().map(|(key, value)| v1::SnapshotRow { key: key.into(), value: value.into() }).collect();
+        chunks.send(v1::SnapshotChunk { part: Some(Part::Rows(v1::SnapshotRows { rows })) }).await?;
     }
-    Ok(())
 }
 
 fn timed<M>(message: M, timeout: Duration) -> tonic::Request<M> {

@@ -1,17 +1,15 @@
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
 use model::GroupId;
 use openraft::Snapshot;
 use proto::raft::v1::{self, raft_server, snapshot_chunk::Part};
-use tokio::{fs::File, io::AsyncWriteExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Clocks, Raft, SnapshotMeta, convert, network::MESSAGE_BYTES_MAX};
-use crate::store::{DiskReserve, ReceivedFiles, SnapshotData};
+use crate::store::{Database, DiskReserve, SnapshotData, Staged};
 
 /// Answers the other nodes, for all groups of this one.
 #[derive(Clone)]
@@ -19,13 +17,13 @@ pub struct RaftService {
     groups: Arc<OnceLock<HashMap<GroupId, Raft>>>,
     clocks: Arc<Clocks>,
     disk: Arc<DiskReserve>,
-    scratch: PathBuf,
+    database: Arc<Database>,
 }
 
 impl RaftService {
-    /// Serves no group yet; received snapshots are kept in `scratch` until they are installed.
-    pub fn new(clocks: Arc<Clocks>, disk: Arc<DiskReserve>, scratch: PathBuf) -> Self {
-        Self { groups: Arc::new(OnceLock::new()), clocks, disk, scratch }
+    /// Serves no group yet.
+    pub fn new(clocks: Arc<Clocks>, disk: Arc<DiskReserve>, database: Arc<Database>) -> Self {
+        Self { groups: Arc::new(OnceLock::new()), clocks, disk, database }
     }
 
     /// Serves these groups from now on; only the first call counts.
@@ -90,55 +88,37 @@ impl raft_server::Raft for RaftService {
             last_membership: convert::stored_membership(header.last_membership)?,
             snapshot_id: header.snapshot_id,
         };
-        let directory = self.scratch.join(format!("receive-{}-{}", header.group, uuid::Uuid::new_v4()));
-        let files = ReceivedFiles::create(directory).map_err(internal)?;
-        let files = receive(&mut chunks, files, &self.disk).await?;
-        if files.files().len() != header.files as usize {
-            return Err(Status::data_loss("the snapshot has fewer files than announced"));
-        }
-        let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotData::Files(files)) };
+        let staged = receive(&mut chunks, Staged::new(&self.database), &self.disk).await?;
+        let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotData::Staged(staged)) };
         let response = raft.install_full_snapshot(vote, snapshot).await.map_err(internal)?;
         Ok(Response::new(v1::SnapshotResponse { vote: Some(convert::vote_to_proto(&response.vote)) }))
     }
 }
 
-/// Writes the files of a snapshot; every one has to be as long as announced.
+/// Stages the rows of a snapshot; there have to be as many as its end says.
 async fn receive(
     chunks: &mut Streaming<v1::SnapshotChunk>,
-    mut files: ReceivedFiles,
+    mut staged: Staged,
     disk: &DiskReserve,
-) -> Result<ReceivedFiles, Status> {
-    let mut current: Option<(File, u64)> = None;
+) -> Result<Staged, Status> {
     while let Some(chunk) = chunks.message().await? {
         match chunk.part {
-            Some(Part::File(start)) => {
-                finish(current.take()).await?;
-                let file = File::create(files.next_file()).await.map_err(internal)?;
-                current = Some((file, start.length_bytes));
-            }
-            Some(Part::Data(data)) => {
+            Some(Part::Rows(rows)) => {
                 if disk.is_critical() {
                     return Err(Status::resource_exhausted("the disk is full"));
                 }
-                let (file, missing) = current.as_mut().ok_or_else(|| Status::invalid_argument("bytes of no file"))?;
-                let too_long = || Status::invalid_argument("a file is longer than announced");
-                *missing = missing.checked_sub(data.len() as u64).ok_or_else(too_long)?;
-                file.write_all(&data).await.map_err(internal)?;
+                let rows = rows.rows.into_iter().map(|row| (row.key.into(), row.value.into())).collect();
+                staged.add(rows).await.map_err(internal)?;
             }
+            Some(Part::End(end)) if end.rows == staged.rows() => {
+                staged.finish().await.map_err(internal)?;
+                return Ok(staged);
+            }
+            Some(Part::End(_)) => return Err(Status::data_loss("the snapshot has fewer rows than announced")),
             Some(Part::Header(_)) | None => return Err(Status::invalid_argument("not a part of a snapshot")),
         }
     }
-    finish(current).await?;
-    Ok(files)
-}
-
-async fn finish(file: Option<(File, u64)>) -> Result<(), Status> {
-    let Some((mut file, missing)) = file else { return Ok(()) };
-    if missing > 0 {
-        return Err(Status::data_loss("a file is shorter than announced"));
-    }
-    file.flush().await.map_err(internal)?;
-    file.sync_all().await.map_err(internal)
+    Err(Status::data_loss("the snapshot has no end"))
 }
 
 fn internal(error: impl std::fmt::Display) -> Status {

@@ -21,7 +21,7 @@ use tonic::transport::{Server, server::Connected, server::Router};
 
 use super::{Groups, Leader, ShardService};
 use crate::{
-    group::{Config, Health, Node},
+    group::{Config, Environment, Health, Node},
     store::OpenError,
 };
 
@@ -53,7 +53,15 @@ pub struct Shard {
 impl Shard {
     /// Opens the disk and starts every group. Nobody is served yet.
     pub async fn start(config: Config) -> Result<Self, OpenError> {
-        let node = Node::open(config).await?;
+        Ok(Self::lead(Node::open(config).await?))
+    }
+
+    /// The same on another disk and network.
+    pub async fn start_in(config: Config, environment: Environment) -> Result<Self, OpenError> {
+        Ok(Self::lead(Node::open_in(config, environment).await?))
+    }
+
+    fn lead(node: Node) -> Self {
         let leading = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut leaders = Vec::new();
@@ -66,7 +74,7 @@ impl Shard {
         }
         let groups = Arc::new(Groups::new(leaders));
         let serving = CancellationToken::new();
-        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving })
+        Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving }
     }
 
     /// The node, for its health and leadership.
@@ -102,7 +110,8 @@ impl Shard {
         connector
     }
 
-    fn serve<C>(&mut self, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
+    /// Serves gateways and other nodes on the connections, as they come.
+    pub fn serve<C>(&mut self, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {

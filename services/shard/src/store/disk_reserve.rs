@@ -1,28 +1,27 @@
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use super::StoreError;
+use super::{KeyValue, StoreError};
 
 /// Space on the disk that is left untouched, so that what was accepted can always be finished. Below it proposals are
 /// refused; when space comes back they are accepted again.
 pub struct DiskReserve {
-    directory: PathBuf,
+    store: Arc<dyn KeyValue>,
     reserve_bytes: u64,
     free_bytes: AtomicU64,
 }
 
 impl DiskReserve {
-    /// Guards the file system of the directory.
-    pub fn new(directory: PathBuf, reserve_bytes: u64) -> Self {
-        Self { directory, reserve_bytes, free_bytes: AtomicU64::new(u64::MAX) }
+    /// Guards the disk of the store.
+    pub fn new(store: Arc<dyn KeyValue>, reserve_bytes: u64) -> Self {
+        Self { store, reserve_bytes, free_bytes: AtomicU64::new(u64::MAX) }
     }
 
-    /// Asks the file system how much is free. To be called about once a second.
+    /// Asks the disk how much is free. To be called about once a second.
     pub fn measure(&self) -> Result<(), StoreError> {
-        let file_system = rustix::fs::statvfs(&self.directory).map_err(std::io::Error::from)?;
-        self.observe(file_system.f_bavail.saturating_mul(file_system.f_frsize));
+        self.observe(self.store.free_bytes()?);
         Ok(())
     }
 
@@ -50,25 +49,20 @@ impl DiskReserve {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::MemoryStore, *};
 
     #[test]
-    fn refuses_below_the_reserve_and_recovers() {
-        let disk = DiskReserve::new("/".into(), 1000);
-        assert!(!disk.is_exhausted());
-        disk.observe(999);
-        assert!(disk.is_exhausted() && !disk.is_critical());
-        disk.observe(499);
-        assert!(disk.is_critical());
-        disk.observe(1000);
-        assert!(!disk.is_exhausted() && !disk.is_critical());
-    }
-
-    #[test]
-    fn asks_the_file_system() -> Result<(), StoreError> {
-        let disk = DiskReserve::new("/".into(), u64::MAX);
+    fn refuses_below_the_reserve_and_recovers() -> Result<(), StoreError> {
+        let store = Arc::new(MemoryStore::default());
+        let disk = DiskReserve::new(store.clone(), 1000);
+        for (free_bytes, exhausted, critical) in [(1000, false, false), (999, true, false), (499, true, true)] {
+            store.set_free_bytes(free_bytes);
+            disk.measure()?;
+            assert_eq!((disk.is_exhausted(), disk.is_critical()), (exhausted, critical), "{free_bytes}");
+        }
+        store.set_free_bytes(1000);
         disk.measure()?;
-        assert!(disk.is_exhausted());
+        assert!(!disk.is_exhausted() && !disk.is_critical());
         Ok(())
     }
 }

@@ -31,8 +31,8 @@ impl From<std::io::Error> for StoreError {
 pub enum OpenError {
     #[error("another process uses the data folder {0}; stop it first, or choose another folder")]
     InUse(PathBuf),
-    #[error("the data folder {folder} was written by another version (format {found}, this one reads {known})")]
-    Format { folder: PathBuf, found: u32, known: u32 },
+    #[error("the data folder {place} was written by another version (format {found}, this one reads {known})")]
+    Format { place: String, found: u32, known: u32 },
     #[error("the data folder belongs to node {stored}, the configuration says {configured}")]
     NodeId { stored: u64, configured: u64 },
     #[error("the hub was created with {stored} groups, the configuration says {configured}; the number never changes")]

@@ -1,6 +1,6 @@
 //! Every key that the store itself writes. On disk for ever.
 //!
-//! Column family `log`: version, table, and then
+//! Table `log`: version, table, and then
 //!
 //! | table | row | value |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | `p` | group | `LogId`, the last one purged |
 //! | `e` | group, index (8 bytes big-endian) | `Entry` |
 //!
-//! Column family `state-{group}-{generation}`: 0x00 is `AppliedState`; every other first byte belongs to
+//! Table `state-{group}-{generation}`: 0x00 is `AppliedState`; every other first byte belongs to
 //! [`crate::state::keys`].
 
 use model::GroupId;
@@ -25,7 +25,7 @@ const VOTE: u8 = b'v';
 const PURGED: u8 = b'p';
 const ENTRY: u8 = b'e';
 
-/// The column family of all logs.
+/// The table of all logs.
 pub const LOG: &str = "log";
 
 /// In a group's state: the last applied entry and the membership.
@@ -59,7 +59,7 @@ pub fn entry(group: GroupId, index: u64) -> [u8; 14] {
     key
 }
 
-/// The column family of one generation of a group's state.
+/// The table of one generation of a group's state.
 pub fn state(group: GroupId, generation: u64) -> String {
     format!("state-{}-{generation}", group.0)
 }

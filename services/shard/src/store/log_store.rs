@@ -17,11 +17,11 @@ use openraft::{
 use parking_lot::Mutex;
 use prost::Message;
 use proto::raft::v1;
-use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::{
     LogWriter, StoreError,
     database::Database,
+    key_value::Change,
     keys,
     log_tail::{self, LogTail},
     log_writer::LogChange,
@@ -108,17 +108,10 @@ impl LogStore {
     }
 
     fn read_disk(&self, from: u64, to: u64, entries: &mut Entries) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(keys::entry(self.group, from));
-        options.set_iterate_upper_bound(keys::entry(self.group, to));
-        let family = self.database.family(keys::LOG)?;
-        for item in self.database.rocks().iterator_cf_opt(&family, options, IteratorMode::Start) {
-            let (_, value) = item?;
-            if !entries.push(convert::decode_entry(value.into())?) {
-                break;
-            }
-        }
-        Ok(())
+        let (from, to) = (keys::entry(self.group, from), keys::entry(self.group, to));
+        self.database
+            .store()
+            .scan(keys::LOG, (&from, &to), &mut |_, value| Ok(entries.push(convert::decode_entry(value.to_vec())?)))
     }
 
     /// The log id at an index that is known to be there.
@@ -175,15 +168,9 @@ impl Log {
 }
 
 fn last_entry(database: &Database, group: GroupId) -> Result<Option<Entry>, StoreError> {
-    let mut options = ReadOptions::default();
-    options.set_iterate_lower_bound(keys::entry(group, 0));
-    options.set_iterate_upper_bound(keys::entry(group, u64::MAX));
-    let end = keys::entry(group, u64::MAX);
-    let family = database.family(keys::LOG)?;
-    let mut newest = database.rocks().iterator_cf_opt(&family, options, IteratorMode::From(&end, Direction::Reverse));
-    let Some(item) = newest.next() else { return Ok(None) };
-    let (_, value) = item?;
-    convert::decode_entry(value.into()).map(Some)
+    let (from, to) = (keys::entry(group, 0), keys::entry(group, u64::MAX));
+    let last = database.store().last(keys::LOG, (&from, &to))?;
+    last.map(|(_, value)| convert::decode_entry(value)).transpose()
 }
 
 fn reading(error: &StoreError) -> StorageError<NodeId> {
@@ -230,8 +217,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError<NodeId>> {
-        let row = (keys::vote(self.group).to_vec(), convert::vote_to_proto(vote).encode_to_vec());
-        let written = self.writer.write(vec![row], None).await;
+        let row = Change::Put(keys::vote(self.group).to_vec(), convert::vote_to_proto(vote).encode_to_vec());
+        let written = self.writer.write(vec![row]).await;
         written.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
     }
 
@@ -246,7 +233,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut puts = Vec::new();
+        let mut changes = Vec::new();
         let mut last_index = 0;
         {
             let mut log = self.log.lock();
@@ -254,7 +241,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             for entry in entries {
                 last_index = entry.log_id.index;
                 let key = keys::entry(self.group, last_index).to_vec();
-                puts.push((key, convert::entry_to_proto(&entry).encode_to_vec()));
+                changes.push(Change::Put(key, convert::entry_to_proto(&entry).encode_to_vec()));
                 log.append(entry);
             }
         }
@@ -265,7 +252,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             callback.log_io_completed(result.map_err(io::Error::other));
         });
-        self.writer.submit(LogChange { puts, delete: None, synced: true, done });
+        self.writer.submit(LogChange { changes, synced: true, done });
         Ok(())
     }
 
@@ -280,8 +267,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let last = before.max(log.last_purged);
             log.truncate(log_id.index, last);
         }
-        let range = (keys::entry(self.group, log_id.index), keys::entry(self.group, u64::MAX));
-        self.writer.write(Vec::new(), Some(range)).await.map_err(|error| writing(&error))?;
+        let (from, to) = (keys::entry(self.group, log_id.index), keys::entry(self.group, u64::MAX));
+        let delete = Change::DeleteRange(from.to_vec(), to.to_vec());
+        self.writer.write(vec![delete]).await.map_err(|error| writing(&error))?;
         self.durable_index.store(log_id.index.saturating_sub(1), Ordering::Release);
         Ok(())
     }
@@ -293,12 +281,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             log.purge(log_id);
             from
         };
-        let mark = (keys::purged(self.group).to_vec(), convert::log_id_to_proto(&log_id).encode_to_vec());
-        let delete = Some((keys::entry(self.group, from), keys::entry(self.group, log_id.index + 1)));
+        let (from, to) = (keys::entry(self.group, from), keys::entry(self.group, log_id.index + 1));
+        let delete = Change::DeleteRange(from.to_vec(), to.to_vec());
+        let mark = Change::Put(keys::purged(self.group).to_vec(), convert::log_id_to_proto(&log_id).encode_to_vec());
         // Not synced: after a crash the entries are there again, which costs nothing but space. An error shows at the
         // next append.
         let done = Box::new(|_: Result<(), StoreError>| ());
-        self.writer.submit(LogChange { puts: vec![mark], delete, synced: false, done });
+        self.writer.submit(LogChange { changes: vec![delete, mark], synced: false, done });
         Ok(())
     }
 }

@@ -1,16 +1,14 @@
-use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    thread::JoinHandle,
-};
+use std::{sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
-use rocksdb::WriteBatch;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, database::Database, keys};
+use super::{
+    StoreError,
+    database::Database,
+    key_value::{Batch, Change},
+    keys,
+};
 
 /// Changes that wait; each group has few in flight, so this is never reached.
 const QUEUED_CHANGES_MAX: usize = 4096;
@@ -22,36 +20,42 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes of one group's log, in the order they are to be made.
 pub(super) struct LogChange {
-    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Deleted before the puts: from (inclusive) to (exclusive).
-    pub delete: Option<([u8; 14], [u8; 14])>,
+    pub changes: Vec<Change>,
     /// Whether `done` has to wait for the disk.
     pub synced: bool,
     pub done: Done,
 }
 
-/// The one thread that writes the logs of all groups: whatever waits becomes one batch and one fsync.
+/// The one writer of the logs of all groups: whatever waits becomes one batch and one fsync. A thread, because it waits
+/// for the disk; a task when the disk is only pretended.
 pub struct LogWriter {
-    sender: Mutex<Option<SyncSender<LogChange>>>,
+    sender: Mutex<Option<mpsc::Sender<LogChange>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl LogWriter {
-    /// Starts the thread.
+    /// Starts the writer. Must be called within a tokio runtime when the disk is only pretended.
     pub fn start(database: Arc<Database>) -> Result<Arc<Self>, StoreError> {
-        let (sender, receiver) = sync_channel(QUEUED_CHANGES_MAX);
-        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || run(&database, &receiver))?;
-        Ok(Arc::new(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }))
+        let (sender, receiver) = mpsc::channel(QUEUED_CHANGES_MAX);
+        let mut thread = None;
+        if database.store().pretended_sync_time().is_some() {
+            tokio::spawn(run_pretended(database, receiver));
+        } else {
+            let run = move || run(&database, receiver);
+            thread = Some(std::thread::Builder::new().name("log-writer".into()).spawn(run)?);
+        }
+        Ok(Arc::new(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(thread) }))
     }
 
     /// Queues a change; changes are made in the order of the calls.
     pub(super) fn submit(&self, change: LogChange) {
+        use mpsc::error::TrySendError;
         let refused = match self.sender.lock().as_ref() {
             None => Some((change, StoreError::Closing)),
             Some(sender) => match sender.try_send(change) {
                 Ok(()) => None,
                 Err(TrySendError::Full(change)) => Some((change, StoreError::Disk("the log's queue is full".into()))),
-                Err(TrySendError::Disconnected(change)) => Some((change, StoreError::Closing)),
+                Err(TrySendError::Closed(change)) => Some((change, StoreError::Closing)),
             },
         };
         if let Some((change, error)) = refused {
@@ -59,18 +63,14 @@ impl LogWriter {
         }
     }
 
-    /// Queues a change and waits until it is made.
-    pub(super) async fn write(
-        &self,
-        puts: Vec<(Vec<u8>, Vec<u8>)>,
-        delete: Option<([u8; 14], [u8; 14])>,
-    ) -> Result<(), StoreError> {
+    /// Queues changes and waits until they are made.
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let (sender, receiver) = oneshot::channel();
         let done: Done = Box::new(move |result| {
             // Nobody waits any more when the group has stopped.
             let _ = sender.send(result);
         });
-        self.submit(LogChange { puts, delete, synced: true, done });
+        self.submit(LogChange { changes, synced: true, done });
         receiver.await.unwrap_or(Err(StoreError::Closing))
     }
 
@@ -91,35 +91,46 @@ impl Drop for LogWriter {
     }
 }
 
-fn run(database: &Database, receiver: &Receiver<LogChange>) {
-    while let Ok(first) = receiver.recv() {
-        let mut batch = WriteBatch::default();
-        let mut synced = false;
-        let mut waiting = Vec::new();
-        let mut result = Ok(());
-        for change in std::iter::once(first).chain(receiver.try_iter()) {
-            result = result.and_then(|()| add(database, &mut batch, &change));
-            synced |= change.synced;
-            waiting.push(change.done);
-            if batch.size_in_bytes() >= BATCH_BYTES {
-                break;
-            }
-        }
-        let result = result.and_then(|()| database.write(batch, synced));
-        if let Err(error) = &result {
-            tracing::error!(%error, "the log cannot be written; its groups stop");
-        }
-        waiting.into_iter().for_each(|done| done(result.clone()));
+fn run(database: &Database, mut receiver: mpsc::Receiver<LogChange>) {
+    while let Some(first) = receiver.blocking_recv() {
+        Together::gather(first, &mut receiver).write(database);
     }
 }
 
-fn add(database: &Database, batch: &mut WriteBatch, change: &LogChange) -> Result<(), StoreError> {
-    let family = database.family(keys::LOG)?;
-    if let Some((from, to)) = change.delete {
-        batch.delete_range_cf(&family, from, to);
+async fn run_pretended(database: Arc<Database>, mut receiver: mpsc::Receiver<LogChange>) {
+    while let Some(first) = receiver.recv().await {
+        tokio::time::sleep(database.store().pretended_sync_time().unwrap_or_default()).await;
+        Together::gather(first, &mut receiver).write(&database);
     }
-    for (key, value) in &change.puts {
-        batch.put_cf(&family, key, value);
+}
+
+/// What becomes one batch.
+struct Together {
+    batch: Batch,
+    synced: bool,
+    waiting: Vec<Done>,
+}
+
+impl Together {
+    fn gather(first: LogChange, receiver: &mut mpsc::Receiver<LogChange>) -> Self {
+        let mut together = Self { batch: Batch::default(), synced: false, waiting: Vec::new() };
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(change) = next {
+            bytes += change.changes.iter().map(Change::bytes).sum::<usize>();
+            together.batch.extend(keys::LOG, change.changes);
+            together.synced |= change.synced;
+            together.waiting.push(change.done);
+            next = if bytes < BATCH_BYTES { receiver.try_recv().ok() } else { None };
+        }
+        together
     }
-    Ok(())
+
+    fn write(self, database: &Database) {
+        let result = database.store().write(self.batch, self.synced);
+        if let Err(error) = &result {
+            tracing::error!(%error, "the log cannot be written; its groups stop");
+        }
+        self.waiting.into_iter().for_each(|done| done(result.clone()));
+    }
 }

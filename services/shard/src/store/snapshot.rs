@@ -1,103 +1,134 @@
-//! Snapshots: a view of the group's rows until another replica needs them, then sorted files.
+//! Snapshots: a view of the group's rows until another replica needs them; on the way, pages of sorted rows.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use model::GroupId;
-use rocksdb::SstFileWriter;
 
-use super::{StoreError, Table, View, database::Database};
+use super::{
+    Database, StoreError, Table, View,
+    key_value::{KeyValue, off_thread},
+    rows::Row,
+};
 
-/// A file takes no more rows once it is this large.
-const FILE_BYTES: u64 = 64 << 20;
+/// Rows on their way are staged in pieces of about so many bytes.
+const PIECE_BYTES: usize = 16 << 20;
 
 /// What openraft calls a snapshot.
 #[derive(Debug)]
 pub enum SnapshotData {
     /// The rows of this node, as they were.
-    View(View),
-    /// The rows of another node, as files that were received whole.
-    Files(ReceivedFiles),
+    View(Arc<View>),
+    /// The rows of another node, received whole.
+    Staged(Staged),
 }
 
-/// Files of sorted rows in a folder of their own, which goes away with them.
-#[derive(Debug)]
-pub struct ReceivedFiles {
-    directory: PathBuf,
-    files: Vec<PathBuf>,
+/// Reads a view from its beginning to its end.
+pub struct Pages {
+    view: Arc<View>,
+    last_key: Option<Vec<u8>>,
 }
 
-impl ReceivedFiles {
-    /// An empty folder.
-    pub fn create(directory: PathBuf) -> Result<Self, StoreError> {
-        fs::create_dir_all(&directory)?;
-        Ok(Self { directory, files: Vec::new() })
+impl Pages {
+    /// From the first row on.
+    pub fn of(view: Arc<View>) -> Self {
+        Self { view, last_key: None }
     }
 
-    /// The path of one more file; the order does not matter. Names are numbers, so none leads out of the folder.
-    pub fn next_file(&mut self) -> &Path {
-        let path = self.directory.join(format!("{}.sst", self.files.len()));
-        self.files.push(path);
-        self.files.last().map_or(Path::new(""), PathBuf::as_path)
-    }
-
-    /// The files.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+    /// The next rows, about so many bytes; empty at the end.
+    pub async fn next(&mut self, bytes: usize) -> Result<Vec<Row>, StoreError> {
+        let (view, last_key) = (self.view.clone(), self.last_key.take());
+        let read = move || view.page_after(last_key.as_deref(), bytes);
+        let page = off_thread(self.view.database().store(), read).await?;
+        self.last_key = page.last().map(|(key, _)| key.clone());
+        Ok(page)
     }
 }
 
-impl Drop for ReceivedFiles {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, directory = %self.directory.display(), "cannot remove the files of a snapshot");
+/// Sorted rows that are kept aside until they become the state of a group; else they go away with this.
+pub struct Staged {
+    store: Arc<dyn KeyValue>,
+    pieces: Vec<u64>,
+    waiting: Vec<Row>,
+    waiting_bytes: usize,
+    rows: u64,
+}
+
+impl Staged {
+    /// No rows yet.
+    pub fn new(database: &Database) -> Self {
+        Self { store: database.store().clone(), pieces: Vec::new(), waiting: Vec::new(), waiting_bytes: 0, rows: 0 }
+    }
+
+    /// Adds rows, which sort behind those that are there.
+    pub async fn add(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
+        self.rows += rows.len() as u64;
+        self.waiting_bytes += rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        self.waiting.extend(rows);
+        if self.waiting_bytes < PIECE_BYTES {
+            return Ok(());
         }
+        self.finish().await
     }
-}
 
-/// Writes all rows of the view to files. Blocks for as long as that takes.
-pub fn write_files(view: &View, directory: PathBuf) -> Result<ReceivedFiles, StoreError> {
-    let options = view.database().file_options();
-    let mut files = ReceivedFiles::create(directory)?;
-    let mut current: Option<SstFileWriter<'_>> = None;
-    view.for_each(|key, value| {
-        let mut writer = match current.take() {
-            Some(writer) => writer,
-            None => {
-                let writer = SstFileWriter::create(options);
-                writer.open(files.next_file())?;
-                writer
-            }
-        };
-        writer.put(key, value)?;
-        if writer.file_size() >= FILE_BYTES {
-            writer.finish()?;
-        } else {
-            current = Some(writer);
+    /// Stages what waits; to be called after the last row.
+    pub async fn finish(&mut self) -> Result<(), StoreError> {
+        let rows = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        if !rows.is_empty() {
+            let store = self.store.clone();
+            self.pieces.push(off_thread(&self.store, move || store.stage(rows)).await?);
         }
         Ok(())
-    })?;
-    if let Some(mut writer) = current {
-        writer.finish()?;
     }
-    Ok(files)
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn pieces(&self) -> &[u64] {
+        &self.pieces
+    }
 }
 
-/// Makes a snapshot the state of the group. Blocks for as long as that takes.
-pub(super) fn install(
+impl Drop for Staged {
+    fn drop(&mut self) {
+        for piece in &self.pieces {
+            if let Err(error) = self.store.discard(*piece) {
+                tracing::warn!(%error, "cannot remove what was staged of a snapshot");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Staged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staged").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+/// Makes a snapshot the state of the group.
+pub(super) async fn install(
     database: &Arc<Database>,
     group: GroupId,
     snapshot: SnapshotData,
-    scratch: PathBuf,
 ) -> Result<Table, StoreError> {
-    let received = match snapshot {
-        SnapshotData::Files(files) => files,
-        SnapshotData::View(view) => write_files(&view, scratch)?,
+    let staged = match snapshot {
+        SnapshotData::Staged(staged) => staged,
+        SnapshotData::View(view) => stage(database, view).await?,
     };
-    database.replace_state(group, received.files.clone())
+    let installing = database.clone();
+    off_thread(database.store(), move || installing.replace_state(group, &staged)).await
+}
+
+async fn stage(database: &Database, view: Arc<View>) -> Result<Staged, StoreError> {
+    let (mut pages, mut staged) = (Pages::of(view), Staged::new(database));
+    loop {
+        let page = pages.next(PIECE_BYTES).await?;
+        if page.is_empty() {
+            staged.finish().await?;
+            return Ok(staged);
+        }
+        staged.add(page).await?;
+    }
 }

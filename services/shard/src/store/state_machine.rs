@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use proto::{
     shard::v1::CommandResult,
 };
 
-use super::{Effects, ReceivedFiles, SnapshotData, StoreError, Table, Transaction, View, database::Database, snapshot};
+use super::{Effects, SnapshotData, Staged, StoreError, Table, Transaction, View, database::Database, snapshot};
 use crate::{
     raft::{Entry, LogId, NodeId, SnapshotMeta, StoredMembership, TypeConfig, convert},
     state::{self, Effect},
@@ -26,8 +26,6 @@ pub struct StateMachine {
     table: Arc<ArcSwap<Table>>,
     applied: Applied,
     effects: Arc<Effects>,
-    scratch: PathBuf,
-    scratch_count: u64,
 }
 
 #[derive(Clone, Default)]
@@ -58,18 +56,12 @@ impl Applied {
 }
 
 impl StateMachine {
-    /// Opens the state of a group. Effects of what is applied go to `effects`; `scratch` is a folder of the group's
-    /// own on the database's file system.
-    pub fn open(
-        group: GroupId,
-        database: Arc<Database>,
-        effects: Arc<Effects>,
-        scratch: PathBuf,
-    ) -> Result<Self, StoreError> {
+    /// Opens the state of a group. Effects of what is applied go to `effects`.
+    pub fn open(group: GroupId, database: Arc<Database>, effects: Arc<Effects>) -> Result<Self, StoreError> {
         let table = database.state(group)?;
         let applied = Applied::read(table.applied()?)?;
         let table = Arc::new(ArcSwap::from_pointee(table));
-        Ok(Self { group, database, table, applied, effects, scratch, scratch_count: 0 })
+        Ok(Self { group, database, table, applied, effects })
     }
 
     /// Where the group's current rows are found, now and after a snapshot replaced them.
@@ -107,15 +99,8 @@ impl StateMachine {
         Ok((Applied::read(view.applied()?)?.snapshot_meta(), view))
     }
 
-    fn scratch(&mut self) -> PathBuf {
-        self.scratch_count += 1;
-        self.scratch.join(format!("install-{}", self.scratch_count))
-    }
-
     async fn install(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), StoreError> {
-        let (database, group, scratch) = (self.database.clone(), self.group, self.scratch());
-        let installed = tokio::task::spawn_blocking(move || snapshot::install(&database, group, snapshot, scratch));
-        let table = installed.await.map_err(|error| StoreError::Disk(error.to_string()))??;
+        let table = snapshot::install(&self.database, self.group, snapshot).await?;
         let applied = Applied::read(table.applied()?)?;
         if applied.log_id != meta.last_log_id {
             let (found, expected) = (applied.log_id, meta.last_log_id);
@@ -165,8 +150,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotData>, StorageError<NodeId>> {
-        let files = ReceivedFiles::create(self.scratch()).map_err(|error| failed(&error))?;
-        Ok(Box::new(SnapshotData::Files(files)))
+        Ok(Box::new(SnapshotData::Staged(Staged::new(&self.database))))
     }
 
     async fn install_snapshot(
@@ -182,7 +166,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(None);
         }
         let (meta, view) = self.view().map_err(|error| failed(&error))?;
-        Ok(Some(Snapshot { meta, snapshot: Box::new(SnapshotData::View(view)) }))
+        Ok(Some(Snapshot { meta, snapshot: Box::new(SnapshotData::View(Arc::new(view))) }))
     }
 }
 
@@ -195,6 +179,6 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError<NodeId>> {
         let built = std::mem::replace(&mut self.snapshot, Err(StoreError::Closing));
         let (meta, view) = built.map_err(|error| failed(&error))?;
-        Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::View(view)) })
+        Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::View(Arc::new(view))) })
     }
 }

@@ -1,18 +1,19 @@
-//! The rows of a group as RocksDB holds them: the living table, and views of it that stand still.
+//! The rows of a group: the living table, and views of it that stand still.
 
 use std::sync::Arc;
 
 use prost::Message;
 use proto::raft::v1::AppliedState;
-use rocksdb::{BoundColumnFamily, IteratorMode, ReadOptions, SnapshotWithThreadMode, WriteBatch};
-use self_cell::self_cell;
 
 use super::{
-    Changes, Rows, StoreError,
-    database::{Database, Rocks},
+    Changes, Database, Rows, StoreError,
+    key_value::{Batch, Change, KeyRange, KeyValueView, Visitor},
     keys,
     rows::Row,
 };
+
+/// Sorts behind every key of a group's state.
+const AFTER_ALL_KEYS: [u8; 64] = [0xff; 64];
 
 /// The current rows of a group. Only the group's state machine writes them.
 #[derive(Clone)]
@@ -28,10 +29,7 @@ impl Table {
 
     /// A view of the rows as they are now.
     pub fn view(&self) -> Result<View, StoreError> {
-        let reading = Reading::try_new(self.database.clone(), |database| {
-            Ok::<_, StoreError>(Pinned { family: database.family(&self.name)?, snapshot: database.rocks().snapshot() })
-        })?;
-        Ok(View { reading })
+        Ok(View { rows: self.database.store().view(&self.name)?, database: self.database.clone() })
     }
 
     /// How far the state has come.
@@ -42,49 +40,33 @@ impl Table {
     /// Writes changes and how far the state has come with them, in one batch. It is not synced: what a crash takes
     /// away is applied again from the log.
     pub(super) fn write(&self, changes: Changes, applied: &AppliedState) -> Result<(), StoreError> {
-        let family = self.database.family(&self.name)?;
-        let mut batch = WriteBatch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => batch.put_cf(&family, key, value),
-                None => batch.delete_cf(&family, key),
-            }
-        }
-        batch.put_cf(&family, keys::APPLIED, applied.encode_to_vec());
-        self.database.write(batch, false)
+        let mut rows: Vec<_> = changes.into_iter().map(change).collect();
+        rows.push(Change::Put(keys::APPLIED.to_vec(), applied.encode_to_vec()));
+        self.database.store().write(Batch::of(&self.name, rows), false)
+    }
+}
+
+fn change((key, value): (Vec<u8>, Option<Vec<u8>>)) -> Change {
+    match value {
+        Some(value) => Change::Put(key, value),
+        None => Change::Delete(key),
     }
 }
 
 impl Rows for Table {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.database.rocks().get_cf(&self.database.family(&self.name)?, key)?)
+        self.database.store().get(&self.name, key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let options = bounded(from, to);
-        let rows =
-            self.database.rocks().iterator_cf_opt(&self.database.family(&self.name)?, options, IteratorMode::Start);
-        collect(rows, from < to, limit)
+        collect(limit, |visit| self.database.store().scan(&self.name, (from, to), visit))
     }
 }
-
-struct Pinned<'d> {
-    family: Arc<BoundColumnFamily<'d>>,
-    snapshot: SnapshotWithThreadMode<'d, Rocks>,
-}
-
-self_cell!(
-    /// A RocksDB snapshot together with the database it borrows from.
-    struct Reading {
-        owner: Arc<Database>,
-        #[covariant]
-        dependent: Pinned,
-    }
-);
 
 /// The rows of a group at one moment. Holding it for long keeps old versions of rows on disk; it blocks nobody.
 pub struct View {
-    reading: Reading,
+    rows: Box<dyn KeyValueView>,
+    database: Arc<Database>,
 }
 
 impl View {
@@ -95,34 +77,32 @@ impl View {
 
     /// The database it belongs to.
     pub(super) fn database(&self) -> &Arc<Database> {
-        self.reading.borrow_owner()
+        &self.database
     }
 
-    /// Every row in the order of the keys, the store's own included.
-    pub(super) fn for_each(
-        &self,
-        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let Pinned { family, snapshot } = self.reading.borrow_dependent();
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        for item in snapshot.iterator_cf_opt(family, options, IteratorMode::Start) {
-            let (key, value) = item?;
-            row(&key, &value)?;
-        }
-        Ok(())
+    /// The next rows behind the key in their order, the store's own included: about so many bytes, at least one while
+    /// there are any.
+    pub(super) fn page_after(&self, key: Option<&[u8]>, bytes: usize) -> Result<Vec<Row>, StoreError> {
+        // The smallest key that is larger.
+        let from = key.map_or_else(Vec::new, |key| [key, &[0]].concat());
+        let range: KeyRange<'_> = (&from, &AFTER_ALL_KEYS);
+        let (mut page, mut page_bytes) = (Vec::new(), 0);
+        self.rows.scan(range, &mut |key, value| {
+            page_bytes += key.len() + value.len();
+            page.push((key.to_vec(), value.to_vec()));
+            Ok(page_bytes < bytes)
+        })?;
+        Ok(page)
     }
 }
 
 impl Rows for View {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Pinned { family, snapshot } = self.reading.borrow_dependent();
-        Ok(snapshot.get_cf(family, key)?)
+        self.rows.get(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let Pinned { family, snapshot } = self.reading.borrow_dependent();
-        collect(snapshot.iterator_cf_opt(family, bounded(from, to), IteratorMode::Start), from < to, limit)
+        collect(limit, |visit| self.rows.scan((from, to), visit))
     }
 }
 
@@ -137,16 +117,16 @@ fn applied(rows: &impl Rows) -> Result<AppliedState, StoreError> {
     AppliedState::decode(value.as_slice()).map_err(|error| StoreError::Corrupt(format!("the applied state: {error}")))
 }
 
-fn bounded(from: &[u8], to: &[u8]) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_iterate_lower_bound(from);
-    options.set_iterate_upper_bound(to);
-    options
-}
-
-type Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
-
-fn collect(rows: impl Iterator<Item = Item>, not_empty: bool, limit: usize) -> Result<Vec<Row>, StoreError> {
-    let limit = if not_empty { limit } else { 0 };
-    rows.take(limit).map(|item| item.map(|(key, value)| (key.into(), value.into())).map_err(StoreError::from)).collect()
+fn collect(
+    limit: usize,
+    scan: impl FnOnce(&mut Visitor<'_>) -> Result<(), StoreError>,
+) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    if limit > 0 {
+        scan(&mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(rows.len() < limit)
+        })?;
+    }
+    Ok(rows)
 }

@@ -1,6 +1,8 @@
-//! The storage against openraft's own suite, and the rows against one suite for all.
+//! The storage against openraft's own suite, on both stores, and the rows against one suite for all.
 
-use std::{path::PathBuf, sync::Arc};
+mod key_value;
+
+use std::{path::Path, sync::Arc};
 
 use model::GroupId;
 use openraft::{
@@ -12,8 +14,8 @@ use openraft::{
 use tempfile::TempDir;
 
 use super::{
-    Database, Effects, LogStore, LogWriter, MemoryRows, OpenError, Options, Rows, SnapshotData, StateMachine,
-    StoreError, Transaction, View, rows::Row, write_files,
+    Database, Effects, LogStore, LogWriter, MemoryRows, MemoryStore, OpenError, Options, Pages, Rows, SnapshotData,
+    Staged, StateMachine, StoreError, Transaction, View, rows::Row,
 };
 use crate::raft::{Entry, LogId, NodeId, TypeConfig, Vote};
 
@@ -27,22 +29,24 @@ struct Store {
     database: Arc<Database>,
 }
 
-fn open(folder: &std::path::Path, group: GroupId) -> Result<Store, OpenError> {
+fn open(folder: &Path, group: GroupId) -> Result<Store, OpenError> {
     open_with_tail(folder, group, 1 << 20)
 }
 
-fn open_with_tail(folder: &std::path::Path, group: GroupId, tail_bytes_max: usize) -> Result<Store, OpenError> {
-    let database = Database::open(folder, &Options::default())?;
+fn open_with_tail(folder: &Path, group: GroupId, tail_bytes_max: usize) -> Result<Store, OpenError> {
+    over(Database::open(folder, &Options::default())?, group, tail_bytes_max)
+}
+
+fn over(database: Arc<Database>, group: GroupId, tail_bytes_max: usize) -> Result<Store, OpenError> {
     let writer = LogWriter::start(database.clone())?;
     let log = LogStore::open(group, database.clone(), writer, tail_bytes_max)?;
-    let effects = Arc::new(Effects::new(16));
-    let state_machine = StateMachine::open(group, database.clone(), effects, folder.join("snapshots"))?;
+    let state_machine = StateMachine::open(group, database.clone(), Arc::new(Effects::new(16)))?;
     Ok(Store { log, state_machine, database })
 }
 
-struct Builder;
+struct OnDisk;
 
-impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for OnDisk {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<NodeId>> {
         let folder = tempfile::tempdir().map_err(|error| StorageIOError::write(AnyError::new(&error)))?;
         let store = open(folder.path(), GROUP).map_err(|error| StorageIOError::write(AnyError::new(&error)))?;
@@ -50,9 +54,21 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     }
 }
 
+struct InMemory;
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for InMemory {
+    async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<NodeId>> {
+        let database = Database::over(Arc::new(MemoryStore::default()));
+        let store = database.and_then(|database| over(database, GROUP, 1 << 20));
+        let store = store.map_err(|error| StorageIOError::write(AnyError::new(&error)))?;
+        Ok(((), store.log, store.state_machine))
+    }
+}
+
 #[test]
 fn the_storage_passes_the_suite_of_openraft() -> TestResult {
-    Ok(Suite::test_all(Builder)?)
+    Suite::test_all(OnDisk)?;
+    Ok(Suite::test_all(InMemory)?)
 }
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
@@ -157,17 +173,25 @@ async fn a_snapshot_replaces_the_state_of_another_replica() -> TestResult {
     // Applied after the snapshot was taken: not part of it.
     from.state_machine.apply([blank(1, 3)]).await?;
     let SnapshotData::View(view) = *snapshot.snapshot else { return Err("no view".into()) };
-    let files = write_files(&view, here.path().join("snapshots/send"))?;
 
     let mut to = open(there.path(), GROUP)?;
     to.state_machine.apply([blank(1, 1)]).await?;
-    to.state_machine.install_snapshot(&snapshot.meta, Box::new(SnapshotData::Files(files))).await?;
+    let (mut pages, mut staged) = (Pages::of(view), Staged::new(&to.database));
+    loop {
+        // One row a page: the smallest steps that there are.
+        match pages.next(1).await? {
+            page if page.is_empty() => break,
+            page => staged.add(page).await?,
+        }
+    }
+    staged.finish().await?;
+    to.state_machine.install_snapshot(&snapshot.meta, Box::new(SnapshotData::Staged(staged))).await?;
     let expected = (snapshot.meta.last_log_id, snapshot.meta.last_membership);
     assert_eq!(to.state_machine.applied_state().await?, expected);
     drop(to);
     let mut to = open(there.path(), GROUP)?;
     assert_eq!(to.state_machine.applied_state().await?, expected, "after a restart");
-    assert!(!here.path().join("snapshots/send").exists(), "the files are gone");
+    assert!(!there.path().join("staged").exists(), "what was staged is gone");
     Ok(())
 }
 
@@ -200,10 +224,10 @@ fn a_replacement_that_did_not_finish_leaves_the_old_state() -> TestResult {
         let table = database.state(GROUP)?;
         table.write([(vec![1], Some(vec![2]))].into(), &Default::default())?;
         // What a crash between the ingestion and the last batch leaves behind.
-        database.rocks().create_cf(super::keys::state(GROUP, 1), database.file_options())?;
+        database.store().create_table(&super::keys::state(GROUP, 1))?;
     }
     let database = Database::open(folder.path(), &Options::default())?;
-    assert!(database.rocks().cf_handle(&super::keys::state(GROUP, 1)).is_none());
+    assert!(!database.store().tables()?.contains(&super::keys::state(GROUP, 1)));
     assert_eq!(database.state(GROUP)?.get(&[1])?, Some(vec![2]));
     Ok(())
 }
@@ -265,7 +289,7 @@ fn a_view_passes_the_suite_and_stands_still() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (database, view) = view(&folder)?;
     suite(&view)?;
-    database.replace_state(GROUP, Vec::<PathBuf>::new())?;
+    database.replace_state(GROUP, &Staged::new(&database))?;
     drop(database);
     suite(&view)
 }
