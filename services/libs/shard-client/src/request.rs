@@ -2,7 +2,8 @@
 
 use model::GroupId;
 use proto::shard::v1::{
-    self, command::Operation, command_result::Outcome, read::Query, read_result, refusal::Reason, request, response,
+    self, command::Operation, command_error::Code, command_result::Outcome, read::Query, read_result, refusal::Reason,
+    request, response,
 };
 use tokio::{
     sync::oneshot,
@@ -15,12 +16,20 @@ use crate::{Inner, Unavailable, exchange::Outgoing, leaders::Backoff};
 #[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
 enum Try {
     Answered(response::Body),
-    /// Ask the node that is believed to lead now; at once when it was named.
+    /// Not done here. Ask the node that is believed to lead now; at once when it was named.
     Elsewhere {
         at_once: bool,
     },
+    /// No answer: it may be done, now or later.
+    Lost,
     Later(Unavailable),
     Never(Unavailable),
+}
+
+/// An answer, and whether a try before it may have been done.
+struct Answer {
+    body: response::Body,
+    tried_before: bool,
 }
 
 impl Inner {
@@ -37,7 +46,14 @@ impl Inner {
         };
         let body =
             || request::Body::Command(v1::Command { id: Some(under_way.id()), operation: Some(operation.clone()) });
-        match self.request(group, body, deadline).await? {
+        let answer = self.request(group, body, deadline).await?;
+        match answer.body {
+            // The leader refuses such a connection before it looks whether the command was applied.
+            response::Body::Command(v1::CommandResult { outcome: Some(Outcome::Error(error)) })
+                if answer.tried_before && error.code() == Code::ConnectionReplaced =>
+            {
+                Err(Unavailable::OutcomeUnknown)
+            }
             response::Body::Command(v1::CommandResult { outcome: Some(outcome) }) => Ok(outcome),
             _ => Err(Unavailable::Protocol("a command's answer is none")),
         }
@@ -47,7 +63,7 @@ impl Inner {
     pub(crate) async fn read(&self, group: GroupId, query: Query) -> Result<read_result::Result, Unavailable> {
         let deadline = Instant::now() + self.config.request_timeout;
         let body = || request::Body::Read(v1::Read { query: Some(query.clone()) });
-        match self.request(group, body, deadline).await? {
+        match self.request(group, body, deadline).await?.body {
             response::Body::Read(v1::ReadResult { result: Some(result) }) => Ok(result),
             _ => Err(Unavailable::Protocol("a read's answer is none")),
         }
@@ -58,16 +74,26 @@ impl Inner {
         group: GroupId,
         body: impl Fn() -> request::Body,
         deadline: Instant,
-    ) -> Result<response::Body, Unavailable> {
+    ) -> Result<Answer, Unavailable> {
         let mut backoff = Backoff::new();
         let mut hops = 0;
+        let mut tried_before = false;
         loop {
-            match self.try_once(group, body(), deadline).await {
-                Try::Answered(body) => return Ok(body),
-                Try::Never(error) => return Err(error),
+            let tried = self.try_once(group, body(), deadline).await;
+            let known = |error| if tried_before { Unavailable::OutcomeUnknown } else { error };
+            match tried {
+                Try::Answered(body) => return Ok(Answer { body, tried_before }),
+                Try::Never(error) => return Err(known(error)),
                 Try::Elsewhere { at_once: true } if hops < self.config.nodes.len() => hops += 1,
-                Try::Elsewhere { .. } => pause(&mut backoff, deadline, Unavailable::NoLeader).await?,
-                Try::Later(error) => pause(&mut backoff, deadline, error).await?,
+                Try::Elsewhere { .. } => pause(&mut backoff, deadline, known(Unavailable::NoLeader)).await?,
+                Try::Later(error) => {
+                    tried_before |= error == Unavailable::OutcomeUnknown;
+                    pause(&mut backoff, deadline, error).await?;
+                }
+                Try::Lost => {
+                    tried_before = true;
+                    pause(&mut backoff, deadline, Unavailable::Timeout).await?;
+                }
             }
         }
     }
@@ -87,7 +113,7 @@ impl Inner {
             Ok(Some(body)) => Try::Answered(body),
             Ok(None) | Err(_) => {
                 self.leaders.correct(group, asked, None);
-                Try::Elsewhere { at_once: false }
+                Try::Lost
             }
         }
     }
