@@ -12,6 +12,7 @@ mod command_line;
 mod connect;
 mod device_bound;
 mod device_bound_mqtt;
+mod device_bound_settings;
 mod disk_full;
 mod drain;
 mod durability;

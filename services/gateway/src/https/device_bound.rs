@@ -46,7 +46,7 @@ pub(super) async fn send(call: Call<'_>, device_id: DeviceId) -> Result<Response
     if record.counted_bytes() > MESSAGE_BYTES_MAX {
         return Err(ApiError::message_too_large(MESSAGE_BYTES_MAX));
     }
-    let settings = &front.config.cloud_to_device;
+    let settings = front.cloud_to_device();
     let message = NewMessage {
         expires: expires(&record, front.now(), settings.default_ttl_seconds)?,
         record,

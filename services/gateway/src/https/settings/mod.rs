@@ -6,6 +6,7 @@
 //! within moments.
 
 mod certificates;
+mod cloud_to_device;
 mod consumer_groups;
 pub(super) mod overrides;
 pub(super) mod policies;
