@@ -79,7 +79,7 @@ impl RunningShard {
         if !health.stopped_groups.is_empty() {
             State::Failed(format!("the disk of groups {} failed; a restart is needed", names(&health.stopped_groups)))
         } else if health.is_disk_full {
-            State::Degraded("the disk is full: changes are refused, reads go on".to_owned())
+            State::Degraded("the disk is full, or gone: changes are refused, reads go on".to_owned())
         } else if !health.leaderless_groups.is_empty() {
             State::Starting(format!("groups {} have no leader", names(&health.leaderless_groups)))
         } else {
