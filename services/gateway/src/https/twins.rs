@@ -41,7 +41,7 @@ pub(super) enum Write {
 pub(super) async fn get(call: Call<'_>, principal: Principal) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ReadTwin, &resource(&principal))?;
     let document = call.context.front.shard_client.get_twin(&principal).await?;
-    let document = document.ok_or_else(|| ApiError::twin_not_found(&principal))?;
+    let document = document.ok_or_else(|| ApiError::device_or_module_not_found(&principal))?;
     Ok(answer(document.twin.etag, &twin_json::document(&document)))
 }
 
