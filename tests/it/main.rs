@@ -25,6 +25,7 @@ mod import;
 mod keep_alive;
 mod live_credentials;
 mod methods;
+mod metrics;
 mod permissions;
 mod persistent_session;
 mod properties;

@@ -288,6 +288,11 @@ impl ApiError {
         self.code.0
     }
 
+    /// How an operation ended, as it is counted: `ok`, or the error's name.
+    pub fn result_of<T>(outcome: &Result<T, Self>) -> &'static str {
+        outcome.as_ref().map_or_else(Self::name, |_| "ok")
+    }
+
     /// The name in the header and the envelope.
     pub fn name(&self) -> &'static str {
         self.code.1

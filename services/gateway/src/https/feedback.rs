@@ -30,6 +30,7 @@ pub(super) async fn receive(call: Call<'_>) -> Result<Response<Body>, ApiError> 
     let token = Uuid::new_v4().as_u64_pair().1;
     let batch = front.shard_client.receive_feedback(token, lock, flush).await.map_err(ApiError::feedback)?;
     let Some(batch) = batch else { return Ok(body::no_content()) };
+    front.metrics.device_bound.feedback.inc_by(batch.feedback.len() as u64);
     let mut response = body::json(&batch.feedback.iter().map(to_json).collect::<Vec<_>>());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, BATCH_TYPE);

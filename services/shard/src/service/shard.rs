@@ -21,6 +21,7 @@ use tonic::transport::{Server, server::Connected, server::Router};
 
 use super::{Groups, Leader, ShardService};
 use crate::{
+    ShardMetrics,
     group::{Config, Health, Node},
     store::OpenError,
 };
@@ -48,17 +49,19 @@ pub struct Shard {
     servers: Vec<JoinHandle<()>>,
     leading: CancellationToken,
     serving: CancellationToken,
+    metrics: ShardMetrics,
 }
 
 impl Shard {
     /// Opens the disk and starts every group. Nobody is served yet.
     pub async fn start(config: Config) -> Result<Self, OpenError> {
+        let metrics = ShardMetrics::new().map_err(|error| OpenError::Configuration(error.to_string()))?;
         let node = Node::open(config).await?;
         let leading = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut leaders = Vec::new();
         for group in node.groups() {
-            let leader = Arc::new(Leader::new(group.id(), group.clone()));
+            let leader = Arc::new(Leader::new(group.id(), group.clone(), metrics.clone()));
             if let Some(effects) = group.effects() {
                 tasks.spawn(leader.clone().run(effects, leading.clone()));
             }
@@ -66,7 +69,7 @@ impl Shard {
         }
         let groups = Arc::new(Groups::new(leaders));
         let serving = CancellationToken::new();
-        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving })
+        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
     }
 
     /// The node, for its health and leadership.
@@ -77,6 +80,11 @@ impl Shard {
     /// What is wrong now.
     pub fn health(&self) -> Health {
         self.node.health()
+    }
+
+    /// What its leaders count.
+    pub fn metrics(&self) -> &ShardMetrics {
+        &self.metrics
     }
 
     /// Whether the hub's settings can be served: the `hub` group has a leader here or elsewhere.
@@ -131,7 +139,7 @@ impl Shard {
 
     /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
     pub async fn shutdown(self) {
-        let Self { node, groups, mut leaders, servers, leading, serving } = self;
+        let Self { node, groups, mut leaders, servers, leading, serving, .. } = self;
         serving.cancel();
         leading.cancel();
         while leaders.join_next().await.is_some() {}
