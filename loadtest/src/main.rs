@@ -41,21 +41,18 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    // This one brings its servers along.
-    if let Scenario::ReplicatedTwins(options) = &arguments.scenario {
-        return finish(&scenario::replicated_twins::run(options).await?, &arguments);
-    }
-    let target = target::Target::find(&arguments.target)?;
+    // Looked for only by scenarios that need a hub.
+    let target = || target::Target::find(&arguments.target);
     let report = match &arguments.scenario {
-        Scenario::ReplicatedTwins(_) => return Ok(()),
-        Scenario::Telemetry(options) => scenario::telemetry::run(&target, options).await?,
-        Scenario::Connect(options) => scenario::connect::run(&target, options).await?,
-        Scenario::Idle(options) => scenario::idle::run(&target, options).await?,
-        Scenario::Registry(options) => scenario::registry::run(&target, options).await?,
-        Scenario::Twins(options) => scenario::twins::run(&target, options).await?,
-        Scenario::Methods(options) => scenario::methods::run(&target, options).await?,
-        Scenario::Messages(options) => scenario::messages::run(&target, options).await?,
-        Scenario::Reconnect(options) => scenario::reconnect::run(&target, options).await?,
+        Scenario::ReplicatedTwins(options) => scenario::replicated_twins::run(options).await?,
+        Scenario::Telemetry(options) => scenario::telemetry::run(&target()?, options).await?,
+        Scenario::Connect(options) => scenario::connect::run(&target()?, options).await?,
+        Scenario::Idle(options) => scenario::idle::run(&target()?, options).await?,
+        Scenario::Registry(options) => scenario::registry::run(&target()?, options).await?,
+        Scenario::Twins(options) => scenario::twins::run(&target()?, options).await?,
+        Scenario::Methods(options) => scenario::methods::run(&target()?, options).await?,
+        Scenario::Messages(options) => scenario::messages::run(&target()?, options).await?,
+        Scenario::Reconnect(options) => scenario::reconnect::run(&target()?, options).await?,
     };
     finish(&report, &arguments)
 }

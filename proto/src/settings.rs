@@ -1,7 +1,8 @@
 //! Conversions of the hub's settings between messages and `model`.
 
 use model::{
-    ConsumerGroup, ETag, HubSettings, Overrides, RegisteredCertificate, Rights, SharedAccessPolicy, Timestamp,
+    CloudToDeviceOverrides, ConsumerGroup, ETag, HubSettings, Overrides, RegisteredCertificate, Rights,
+    SharedAccessPolicy, Timestamp,
 };
 
 use crate::{InvalidMessage, shard::v1};
@@ -108,6 +109,7 @@ impl From<v1::Overrides> for Overrides {
             subscriptions_max: message.subscriptions_max,
             connections_max: message.connections_max,
             token_grace_seconds: message.token_grace_seconds,
+            cloud_to_device: message.cloud_to_device.unwrap_or_default().into(),
             etag: ETag(message.etag),
         }
     }
@@ -115,13 +117,39 @@ impl From<v1::Overrides> for Overrides {
 
 impl From<&Overrides> for v1::Overrides {
     fn from(overrides: &Overrides) -> Self {
+        let cloud_to_device = v1::CloudToDeviceOverrides::from(overrides.cloud_to_device);
         Self {
             event_retention_hours: overrides.event_retention_hours,
             message_bytes_max: overrides.message_bytes_max,
             subscriptions_max: overrides.subscriptions_max,
             connections_max: overrides.connections_max,
             token_grace_seconds: overrides.token_grace_seconds,
+            cloud_to_device: (cloud_to_device != v1::CloudToDeviceOverrides::default()).then_some(cloud_to_device),
             etag: overrides.etag.0,
+        }
+    }
+}
+
+impl From<v1::CloudToDeviceOverrides> for CloudToDeviceOverrides {
+    fn from(message: v1::CloudToDeviceOverrides) -> Self {
+        Self {
+            default_ttl_seconds: message.default_ttl_seconds,
+            delivery_count_max: message.delivery_count_max,
+            feedback_ttl_seconds: message.feedback_ttl_seconds,
+            feedback_lock_seconds: message.feedback_lock_seconds,
+            feedback_delivery_count_max: message.feedback_delivery_count_max,
+        }
+    }
+}
+
+impl From<CloudToDeviceOverrides> for v1::CloudToDeviceOverrides {
+    fn from(overrides: CloudToDeviceOverrides) -> Self {
+        Self {
+            default_ttl_seconds: overrides.default_ttl_seconds,
+            delivery_count_max: overrides.delivery_count_max,
+            feedback_ttl_seconds: overrides.feedback_ttl_seconds,
+            feedback_lock_seconds: overrides.feedback_lock_seconds,
+            feedback_delivery_count_max: overrides.feedback_delivery_count_max,
         }
     }
 }

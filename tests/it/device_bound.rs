@@ -9,26 +9,26 @@ fn path(device: &Device, rest: &str) -> String {
     format!("/devices/{}/messages/devicebound{rest}", device.device_id)
 }
 
-async fn send(hub: &Hub, device: &Device, headers: &[(&str, &str)], body: &str) -> TestResult<Response> {
+pub(super) async fn send(hub: &Hub, device: &Device, headers: &[(&str, &str)], body: &str) -> TestResult<Response> {
     let token = hub.policy_token("service")?;
     hub.call_as(&token, "POST", &path(device, ""), headers, body.as_bytes()).await
 }
 
-async fn receive(hub: &Hub, device: &Device) -> TestResult<Option<Response>> {
+pub(super) async fn receive(hub: &Hub, device: &Device) -> TestResult<Option<Response>> {
     let response = hub.call_as(&device.token(), "GET", &path(device, ""), &[], b"").await?;
     if response.status == 204 { Ok(None) } else { response.expect(200).map(Some) }
 }
 
-fn lock_token(response: &Response) -> TestResult<String> {
+pub(super) fn lock_token(response: &Response) -> TestResult<String> {
     let etag = response.header("etag").unwrap_or_default();
     Ok(etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap().to_owned())
 }
 
-async fn settle(hub: &Hub, device: &Device, method: &str, rest: &str) -> TestResult<Response> {
+pub(super) async fn settle(hub: &Hub, device: &Device, method: &str, rest: &str) -> TestResult<Response> {
     hub.call_as(&device.token(), method, &path(device, rest), &[], b"").await
 }
 
-async fn count(hub: &Hub, device: &Device) -> TestResult<Value> {
+pub(super) async fn count(hub: &Hub, device: &Device) -> TestResult<Value> {
     let device = hub.call("GET", &format!("/devices/{}", device.device_id), &[], &Value::Null).await?.expect(200)?;
     Ok(device.json()?["cloudToDeviceMessageCount"].clone())
 }

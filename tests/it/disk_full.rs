@@ -69,3 +69,20 @@ async fn writes_are_refused_reads_go_on_and_it_recovers() -> TestResult {
     assert_eq!(bodies, ["before", "after"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_data_folder_that_is_gone_is_told_once_and_changes_are_refused() -> TestResult {
+    let hub = Hub::start().await?;
+    // Not all of the data folder: the test itself reads what clients trust.
+    fs::remove_dir_all(hub.data_dir().join("shard"))?;
+    eventually("health says that something is wrong", async || {
+        let (_, health) = hub.admin("/healthz").await?;
+        Ok(health.contains("degraded") && health.contains("gone"))
+    })
+    .await?;
+    let refused = hub.call("PUT", &format!("/devices/{}", hub.new_id()), &[], &json!({})).await?;
+    assert_eq!(refused.status, 503, "{refused}");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(hub.log().matches("the free space of the disk is not known").count(), 1, "{}", hub.log());
+    Ok(())
+}

@@ -233,6 +233,11 @@ async fn the_command_line_does_the_same() -> TestResult {
     let settings: Value = serde_json::from_str(&run(&["settings", "show", "--json"]).await?)?;
     assert_eq!((&settings["retentionTimeInHours"], &settings["messageBytesMax"]), (&json!(72), &json!(65536)));
     assert!(run(&["settings", "set", "messageBytesMax=default"]).await?.contains("what each process says"));
+    let change = ["cloudToDevice.maxDeliveryCount=3", "cloudToDevice.feedback.ttlAsIso8601=PT90M"];
+    let shown = run(&[&["settings", "set"][..], &change].concat()).await?;
+    assert!(shown.contains("cloudToDevice.feedback.ttlAsIso8601") && shown.contains("PT1H30M"), "{shown}");
+    let refused = run(&["settings", "set", "cloudToDevice.maxDeliveryCount=101"]).await.unwrap_err().to_string();
+    assert!(refused.contains("between 1 and 100"), "{refused}");
     let unknown = run(&["settings", "set", "nonsense=1"]).await.unwrap_err().to_string();
     assert!(unknown.contains("there are retentionTimeInHours"), "{unknown}");
     Ok(())

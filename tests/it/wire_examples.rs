@@ -162,7 +162,6 @@ async fn failures_have_their_status_lines_and_the_same_headers() -> TestResult {
         (&[], &"/devices?api-version=x".to_owned(), "400 Bad Request", "InvalidProtocolVersion"),
         (&[], &missing, "404 Not Found", "DeviceNotFound"),
         (&[], &format!("/nothing?{VERSION}"), "404 Not Found", "GenericNotFound"),
-        (&["--request", "PATCH"], &path, "405 Method Not Allowed", "GenericMethodNotAllowed"),
         (&["--request", "PUT", "--data-raw", "{}"], &path, "409 Conflict", "DeviceAlreadyExists"),
         (&["--request", "PUT", "--data-raw", "{}"], &module, "409 Conflict", "ModuleAlreadyExistsOnDevice"),
         (&stale, &path, "412 Precondition Failed", "PreconditionFailed"),
@@ -174,6 +173,40 @@ async fn failures_have_their_status_lines_and_the_same_headers() -> TestResult {
     }
     let by_nobody = hub.curl(&["--http1.1"], &[&path]).await?.remove(0).response;
     assert_failure(&by_nobody, "401 Unauthorized", "IotHubUnauthorizedAccess")
+}
+
+/// HTTP itself demands `Allow` (RFC 9110 §15.5.6): the methods of the path, whatever its object.
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() -> TestResult {
+    let hub = Hub::shared().await?;
+    for (method, path, allowed) in [
+        ("PATCH", "/devices", "GET, POST"),
+        ("PATCH", "/devices/d", "GET, PUT, DELETE"),
+        ("POST", "/devices/d/modules", "GET"),
+        ("POST", "/devices/d/modules/m", "GET, PUT, DELETE"),
+        ("GET", "/devices/d/commands", "DELETE"),
+        ("PUT", "/devices/d/messages/devicebound", "GET, POST"),
+        ("GET", "/devices/d/messages/devicebound/token", "DELETE"),
+        ("GET", "/devices/d/messages/devicebound/token/abandon", "POST"),
+        ("GET", "/devices/d/messages/events", "POST"),
+        ("POST", "/messages/servicebound/feedback", "GET"),
+        ("POST", "/messages/servicebound/feedback/token", "DELETE"),
+        ("GET", "/messages/servicebound/feedback/token/abandon", "POST"),
+        ("DELETE", "/twins/d", "GET, PATCH, PUT"),
+        ("GET", "/twins/d/tags", "PATCH, PUT"),
+        ("GET", "/twins/d/methods", "POST"),
+        ("DELETE", "/ironhub/v1/settings", "GET, PATCH, PUT"),
+        ("POST", "/ironhub/v1/policies", "GET"),
+        ("POST", "/ironhub/v1/policies/p", "GET, PUT, DELETE"),
+        ("GET", "/ironhub/v1/policies/p/regenerate-key", "POST"),
+        ("POST", "/ironhub/v1/events", "GET"),
+    ] {
+        let response = answer(&hub, &["--request", method], &format!("{path}?{VERSION}")).await?;
+        assert_eq!(status_line(&response), "HTTP/1.1 405 Method Not Allowed", "{method} {path}");
+        assert_eq!(response.header("Allow"), Some(allowed), "{method} {path}");
+        assert_envelope(&response, "GenericMethodNotAllowed", &format!("The path has other methods: {allowed}"))?;
+    }
+    Ok(())
 }
 
 /// rest §1.11: the header `ETag` is quoted, the member `etag` is not, and all four spellings are taken back.

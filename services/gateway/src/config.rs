@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use model::CloudToDeviceOverrides;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of a gateway. Times ending in `_seconds` are whole seconds.
@@ -35,8 +36,8 @@ impl Default for Config {
     }
 }
 
-/// Messages for devices, and the feedback about them (messaging §4.3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Messages for devices, and the feedback about them (messaging §4.3). The hub's settings win over what both have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CloudToDevice {
     /// How long a message waits for its device when its sender does not say.
@@ -49,6 +50,8 @@ pub struct CloudToDevice {
     pub feedback_ttl_seconds: u64,
     /// How long a back end may have feedback in hand.
     pub feedback_lock_seconds: u64,
+    /// How often feedback may be given back; then it is dropped.
+    pub feedback_max_delivery_count: u32,
     /// How long feedback waits for more, to be handed out together.
     pub feedback_flush_seconds: u64,
 }
@@ -61,7 +64,25 @@ impl Default for CloudToDevice {
             lock_seconds: 60,
             feedback_ttl_seconds: 3600,
             feedback_lock_seconds: 60,
+            feedback_max_delivery_count: 10,
             feedback_flush_seconds: 15,
+        }
+    }
+}
+
+impl CloudToDevice {
+    /// What holds under the hub's settings.
+    pub(crate) fn under(self, settings: &CloudToDeviceOverrides) -> Self {
+        let seconds = |configured: u64, set: Option<u32>| set.map_or(configured, u64::from);
+        Self {
+            default_ttl_seconds: seconds(self.default_ttl_seconds, settings.default_ttl_seconds),
+            max_delivery_count: settings.delivery_count_max.unwrap_or(self.max_delivery_count),
+            feedback_ttl_seconds: seconds(self.feedback_ttl_seconds, settings.feedback_ttl_seconds),
+            feedback_lock_seconds: seconds(self.feedback_lock_seconds, settings.feedback_lock_seconds),
+            feedback_max_delivery_count: settings
+                .feedback_delivery_count_max
+                .unwrap_or(self.feedback_max_delivery_count),
+            ..self
         }
     }
 }
@@ -140,5 +161,32 @@ impl Limits {
             silence_max: Duration::from_secs(self.silence_max_seconds),
             ..mqtt::Limits::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_the_hub_win_over_the_configuration() {
+        let configured = CloudToDevice::default();
+        assert_eq!(configured.under(&CloudToDeviceOverrides::default()), configured);
+        let settings = CloudToDeviceOverrides {
+            default_ttl_seconds: Some(60),
+            delivery_count_max: Some(1),
+            feedback_ttl_seconds: Some(61),
+            feedback_lock_seconds: Some(5),
+            feedback_delivery_count_max: Some(2),
+        };
+        let expected = CloudToDevice {
+            default_ttl_seconds: 60,
+            max_delivery_count: 1,
+            feedback_ttl_seconds: 61,
+            feedback_lock_seconds: 5,
+            feedback_max_delivery_count: 2,
+            ..configured
+        };
+        assert_eq!(configured.under(&settings), expected);
     }
 }

@@ -15,8 +15,8 @@ use rustls::pki_types::CertificateDer;
 use shard_client::{SettingsWatch, ShardClient};
 
 use crate::{
-    Config, admission::Admission, connections::Connections, effective_limits::EffectiveLimits, history::History,
-    metrics::GatewayMetrics, quota::Quota,
+    Config, admission::Admission, config::CloudToDevice, connections::Connections, effective_limits::EffectiveLimits,
+    history::History, metrics::GatewayMetrics, quota::Quota,
 };
 
 /// Shared by all connections of a gateway.
@@ -50,6 +50,13 @@ impl Front {
     /// The hub's settings; `None` until they arrived for the first time: nobody can be authenticated before.
     pub fn settings(&self) -> Option<Arc<HubSettings>> {
         self.settings.borrow().clone()
+    }
+
+    /// What holds of messages for devices and feedback now: the configuration, and over it the hub's settings.
+    pub(crate) fn cloud_to_device(&self) -> CloudToDevice {
+        let configured = self.config.cloud_to_device;
+        let settings = self.settings.borrow();
+        settings.as_ref().map_or(configured, |settings| configured.under(&settings.overrides.cloud_to_device))
     }
 
     /// A watch of the hub's settings.

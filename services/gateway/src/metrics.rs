@@ -1,8 +1,12 @@
 //! What the gateway counts. No label names a device.
 
+mod exchanges;
+
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+pub use exchanges::{DeviceBoundMetrics, MethodMetrics, TwinMetrics, TwinOperation};
 
 /// Counters and gauges of one gateway.
 #[derive(Debug, Clone)]
@@ -25,6 +29,9 @@ pub struct GatewayMetrics {
     /// Answers over HTTPS, by status.
     pub https_responses: IntCounterVec,
     pub unacknowledged_bytes: IntGauge,
+    pub twins: TwinMetrics,
+    pub methods: MethodMetrics,
+    pub device_bound: DeviceBoundMetrics,
 }
 
 impl GatewayMetrics {
@@ -54,6 +61,9 @@ impl GatewayMetrics {
             closes: by("ironhub_mqtt_closes_total", "Ended MQTT connections.", "reason")?,
             https_responses: by("ironhub_https_responses_total", "HTTPS responses.", "status")?,
             unacknowledged_bytes: gauge("ironhub_unacknowledged_bytes", "Bytes read but not yet durable.")?,
+            twins: TwinMetrics::new(registry)?,
+            methods: MethodMetrics::new(registry)?,
+            device_bound: DeviceBoundMetrics::new(registry)?,
         })
     }
 

@@ -159,6 +159,7 @@ certificate disconnects the devices that it vouched for.")]
 Examples:
   ironhub settings show
   ironhub settings set retentionTimeInDays=3 messageBytesMax=65536
+  ironhub settings set cloudToDevice.defaultTtlAsIso8601=PT12H cloudToDevice.maxDeliveryCount=3
   ironhub settings set retentionTimeInDays=default        what the configuration of each process says
 
 Keys:
@@ -166,7 +167,14 @@ Keys:
   messageBytesMax       body and properties of a message; only lowers what the processes allow
   subscriptionsMax      topic filters of one MQTT session; only lowers what the processes allow
   connectionsMax        connections of one gateway; those that are there stay
-  tokenGraceSeconds     how long a connection outlives its token; a silent one is looked at when its time was over before")]
+  tokenGraceSeconds     how long a connection outlives its token; a silent one is looked at when its time was over before
+  cloudToDevice.        messages for devices, durations as PT1H:
+    defaultTtlAsIso8601             how long a message waits when its sender does not say, PT1M to P2D
+    maxDeliveryCount                how often it may be given back, 1 to 100; then it is dropped
+    feedback.ttlAsIso8601           how long feedback is kept for back ends, PT1M to P2D
+    feedback.lockDurationAsIso8601  how long a back end may have feedback in hand, PT5S to PT5M
+    feedback.maxDeliveryCount       how often it may be given back, 1 to 100; then it is dropped
+A message keeps what was set when it was sent: its life and count, and how long its feedback is kept. The rest holds at once")]
     Settings {
         #[command(flatten)]
         target: TargetArguments,
@@ -321,7 +329,7 @@ pub enum SettingsCommand {
     Show,
     /// Change some of it, in one step
     Set {
-        /// A number, or `default` for what the configuration of each process says
+        /// A number, a duration such as PT1H, or `default` for what the configuration of each process says
         #[arg(required = true, value_name = "KEY=VALUE")]
         changes: Vec<String>,
     },

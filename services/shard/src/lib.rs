@@ -16,6 +16,7 @@
 //! It knows no MQTT, AMQP or HTTP. A group never writes to another group.
 
 pub mod group;
+mod metrics;
 pub mod raft;
 pub mod service;
 pub mod sessions;
@@ -23,4 +24,5 @@ pub mod state;
 pub mod store;
 
 pub use group::Config;
+pub use metrics::ShardMetrics;
 pub use service::Shard;

@@ -35,8 +35,10 @@ pub async fn read_once(actor: &mut Actor, complete: bool) -> bool {
             oracle.expect(result);
         }
     }
-    if actor.client.settle_feedback(batch.id, complete).await.is_ok() && complete {
+    if complete && actor.client.complete_feedback(batch.id).await.is_ok() {
         actor.shared.oracle.lock().messages.batch_settled(id);
+    } else if !complete {
+        let _ = actor.client.abandon_feedback(batch.id, 1000).await; // else its lock ends some time
     }
     true
 }

@@ -27,6 +27,13 @@ const EXPIRES_WITHIN_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// `POST /devices/{id}/messages/devicebound` by a back end: 204 once it is in the device's queue.
 pub(super) async fn send(call: Call<'_>, device_id: DeviceId) -> Result<Response<Body>, ApiError> {
+    let metrics = &call.context.front.metrics.device_bound;
+    let outcome = enqueue(call, device_id).await;
+    metrics.sent(ApiError::result_of(&outcome));
+    outcome
+}
+
+async fn enqueue(call: Call<'_>, device_id: DeviceId) -> Result<Response<Body>, ApiError> {
     let headers = &call.parts.headers;
     authorize(call.context, headers, Operation::SendDeviceBound, &["devices", device_id.as_str()])?;
     let front = &call.context.front;
@@ -46,7 +53,7 @@ pub(super) async fn send(call: Call<'_>, device_id: DeviceId) -> Result<Response
     if record.counted_bytes() > MESSAGE_BYTES_MAX {
         return Err(ApiError::message_too_large(MESSAGE_BYTES_MAX));
     }
-    let settings = &front.config.cloud_to_device;
+    let settings = front.cloud_to_device();
     let message = NewMessage {
         expires: expires(&record, front.now(), settings.default_ttl_seconds)?,
         record,
@@ -119,7 +126,10 @@ pub(super) async fn receive(call: Call<'_>, device_id: DeviceId) -> Result<Respo
     let received = received.map_err(|error| ApiError::device_bound(error, &principal))?;
     Ok(match received.messages.into_iter().next() {
         None => body::no_content(),
-        Some(message) => with_message(&principal, &message, token),
+        Some(message) => {
+            front.metrics.device_bound.delivered("https", &message, front.now());
+            with_message(&principal, &message, token)
+        }
     })
 }
 

@@ -54,11 +54,26 @@ const GATEWAY_TIMEOUT: Code = Code(504_101, "GatewayTimeout");
 pub(super) struct ApiError {
     code: Code,
     message: String,
+    envelope: Envelope,
+    /// What the header `Allow` says: the methods of the path; empty unless the request's is none of them.
+    allowed_methods: &'static str,
+}
+
+/// How the body holds the error (rest §21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Envelope {
+    Classic,
+    /// As JSON in text: failed methods have always been answered so (rest §10).
+    Nested,
 }
 
 impl ApiError {
     fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), envelope: Envelope::Classic, allowed_methods: "" }
+    }
+
+    fn nested(code: Code, message: impl Into<String>) -> Self {
+        Self { envelope: Envelope::Nested, ..Self::new(code, message) }
     }
 
     pub fn invalid_protocol_version() -> Self {
@@ -81,8 +96,10 @@ impl ApiError {
         Self::new(NOT_FOUND, "No operation has this path")
     }
 
-    pub fn method_not_allowed() -> Self {
-        Self::new(METHOD_NOT_ALLOWED, "The operation does not allow this method")
+    /// The path has these methods only, separated by commas.
+    pub fn method_not_allowed(allowed_methods: &'static str) -> Self {
+        let message = format!("The path has other methods: {allowed_methods}");
+        Self { allowed_methods, ..Self::new(METHOD_NOT_ALLOWED, message) }
     }
 
     pub fn device_not_found(id: &DeviceId) -> Self {
@@ -199,15 +216,16 @@ impl ApiError {
         }
     }
 
-    /// Of modules, too, the service says that the device is missing (rest §9).
-    pub fn twin_not_found(principal: &Principal) -> Self {
+    /// Whose twin, methods or messages were asked for: of modules, too, the service says that the device is missing
+    /// (rest §9).
+    pub fn device_or_module_not_found(principal: &Principal) -> Self {
         Self::new(DEVICE_NOT_FOUND, format!("A device with ID '{principal}' was not found."))
     }
 
     /// Which twin an error is about is known to the caller only.
     pub fn twin(error: TwinError, principal: &Principal) -> Self {
         match error {
-            TwinError::NotFound => Self::twin_not_found(principal),
+            TwinError::NotFound => Self::device_or_module_not_found(principal),
             TwinError::PreconditionFailed(_) => Self::new(PRECONDITION_FAILED, error.to_string()),
             TwinError::TooLarge(message) => Self::argument(message),
             TwinError::Unavailable(error) => error.into(),
@@ -218,14 +236,14 @@ impl ApiError {
     /// Which device an error is about is known to the caller only.
     pub fn method(error: MethodError, principal: &Principal) -> Self {
         match error {
-            MethodError::NotFound => Self::twin_not_found(principal),
-            MethodError::NotOnline => Self::new(
+            MethodError::NotFound => Self::device_or_module_not_found(principal),
+            MethodError::NotOnline => Self::nested(
                 DEVICE_NOT_ONLINE,
                 "The operation failed because the requested device isn't online: it is not connected, or not subscribed to methods",
             ),
-            MethodError::TimedOut => Self::new(GATEWAY_TIMEOUT, "Timed out waiting for the response from device."),
+            MethodError::TimedOut => Self::nested(GATEWAY_TIMEOUT, "Timed out waiting for the response from device."),
             MethodError::LeaderLost => {
-                Self::new(GATEWAY_TIMEOUT, format!("Timed out waiting for the response from device: {error}"))
+                Self::nested(GATEWAY_TIMEOUT, format!("Timed out waiting for the response from device: {error}"))
             }
             MethodError::TooMany => Self::new(TOO_MANY_METHODS, error.to_string()),
             MethodError::Unavailable(error) => error.into(),
@@ -235,7 +253,7 @@ impl ApiError {
     /// Which device an error is about is known to the caller only.
     pub fn device_bound(error: MessageError, principal: &Principal) -> Self {
         match error {
-            MessageError::NotFound => Self::twin_not_found(principal),
+            MessageError::NotFound => Self::device_or_module_not_found(principal),
             MessageError::QueueFull => Self::new(QUEUE_FULL, error.to_string()),
             MessageError::LockLost => Self::new(LOCK_LOST, error.to_string()),
             MessageError::ConnectionReplaced => Self::new(SERVER_BUSY, error.to_string()),
@@ -259,11 +277,6 @@ impl ApiError {
         Self::new(BAD_GATEWAY, format!("The device's answer to the method cannot be passed on: {why}"))
     }
 
-    /// Whether the envelope holds the error as JSON in text: methods have always been answered so (rest §10).
-    fn is_nested(&self) -> bool {
-        self.code == DEVICE_NOT_ONLINE || self.code == GATEWAY_TIMEOUT
-    }
-
     /// The status of the response.
     pub fn status(&self) -> StatusCode {
         let status = u16::try_from(self.code.0 / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
@@ -273,6 +286,11 @@ impl ApiError {
     /// The error's number, as it stands in the answers of bulk requests.
     pub fn number(&self) -> u32 {
         self.code.0
+    }
+
+    /// How an operation ended, as it is counted: `ok`, or the error's name.
+    pub fn result_of<T>(outcome: &Result<T, Self>) -> &'static str {
+        outcome.as_ref().map_or_else(Self::name, |_| "ok")
     }
 
     /// The name in the header and the envelope.
@@ -292,10 +310,16 @@ impl ApiError {
 
     /// As a response with the classic envelope, or the nested one. The tracking id, see [`crate::tracking`], is in the log as well.
     pub fn into_response(self, tracking_id: &str) -> Response<Body> {
-        let envelope = if self.is_nested() { self.nested(tracking_id) } else { self.classic(tracking_id) };
-        let mut response = with_json(self.status(), envelope.to_string().into_bytes());
+        let body = match self.envelope {
+            Envelope::Classic => self.classic_body(tracking_id),
+            Envelope::Nested => self.nested_body(tracking_id),
+        };
+        let mut response = with_json(self.status(), body.to_string().into_bytes());
         let headers = response.headers_mut();
         headers.insert("iothub-errorcode", HeaderValue::from_static(self.name()));
+        if !self.allowed_methods.is_empty() {
+            headers.insert(header::ALLOW, HeaderValue::from_static(self.allowed_methods));
+        }
         if self.code == UPGRADE_REQUIRED {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -306,7 +330,7 @@ impl ApiError {
 }
 
 impl ApiError {
-    fn classic(&self, tracking_id: &str) -> Value {
+    fn classic_body(&self, tracking_id: &str) -> Value {
         // What stands behind a second ';' is lost in some clients.
         let message = self.message.replace(';', ",");
         json!({
@@ -316,7 +340,7 @@ impl ApiError {
     }
 
     /// Flat inside: one client reads the inner object as texts only.
-    fn nested(&self, tracking_id: &str) -> Value {
+    fn nested_body(&self, tracking_id: &str) -> Value {
         let inner = json!({
             "errorCode": self.number(),
             "trackingId": tracking_id,
@@ -409,5 +433,24 @@ mod tests {
             response.headers().get("iothub-errorcode").map(HeaderValue::as_bytes),
             Some(&b"PreconditionFailed"[..])
         );
+    }
+
+    #[test]
+    fn only_methods_are_answered_nested() {
+        let principal = Principal::device("d".parse().unwrap_or_else(|_| unreachable!()));
+        let timed_out = ApiError::method(MethodError::TimedOut, &principal);
+        assert_eq!((timed_out.number(), timed_out.envelope), (504_101, Envelope::Nested));
+        let took_too_long = ApiError::timeout();
+        assert_eq!((took_too_long.number(), took_too_long.envelope), (504_101, Envelope::Classic));
+        let body = timed_out.nested_body("x");
+        let inner: Value = serde_json::from_str(body["Message"].as_str().unwrap_or_default()).unwrap_or_default();
+        assert_eq!(inner["errorCode"], 504_101);
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let response = ApiError::method_not_allowed("GET, PUT").into_response("x");
+        let allow = response.headers().get(header::ALLOW).map(HeaderValue::as_bytes);
+        assert_eq!((response.status().as_u16(), allow), (405, Some(&b"GET, PUT"[..])));
     }
 }

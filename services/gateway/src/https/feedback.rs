@@ -24,12 +24,13 @@ const GROUP_BITS: u32 = 16;
 pub(super) async fn receive(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ReceiveFeedback, &PATH)?;
     let front = &call.context.front;
-    let settings = &front.config.cloud_to_device;
+    let settings = front.cloud_to_device();
     let lock = Duration::from_secs(settings.feedback_lock_seconds);
     let flush = Duration::from_secs(settings.feedback_flush_seconds);
     let token = Uuid::new_v4().as_u64_pair().1;
     let batch = front.shard_client.receive_feedback(token, lock, flush).await.map_err(ApiError::feedback)?;
     let Some(batch) = batch else { return Ok(body::no_content()) };
+    front.metrics.device_bound.feedback.inc_by(batch.feedback.len() as u64);
     let mut response = body::json(&batch.feedback.iter().map(to_json).collect::<Vec<_>>());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, BATCH_TYPE);
@@ -64,7 +65,13 @@ fn to_json(feedback: &Feedback) -> Value {
 pub(super) async fn settle(call: Call<'_>, lock_token: &str, complete: bool) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ReceiveFeedback, &PATH)?;
     let id = parse_lock_token(lock_token).ok_or_else(|| ApiError::feedback(MessageError::LockLost))?;
-    call.context.front.shard_client.settle_feedback(id, complete).await.map_err(ApiError::feedback)?;
+    let front = &call.context.front;
+    let settled = if complete {
+        front.shard_client.complete_feedback(id).await
+    } else {
+        front.shard_client.abandon_feedback(id, front.cloud_to_device().feedback_max_delivery_count).await
+    };
+    settled.map_err(ApiError::feedback)?;
     Ok(body::no_content())
 }
 

@@ -1,6 +1,6 @@
 //! Direct methods for back ends (rest §10).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::Operation;
 use http::Response;
@@ -41,12 +41,21 @@ pub(super) struct Input {
 
 /// `POST /twins/{id}[/modules/{mid}]/methods`: 200 with whatever the device answers.
 pub(super) async fn invoke(call: Call<'_>, principal: Principal) -> Result<Response<Body>, ApiError> {
-    authorize(call.context, &call.parts.headers, Operation::InvokeMethod, &twins::resource(&principal))?;
+    let metrics = &call.context.front.metrics.methods;
+    let outcome = run(call, &principal).await;
+    metrics.ended(ApiError::result_of(&outcome));
+    outcome
+}
+
+async fn run(call: Call<'_>, principal: &Principal) -> Result<Response<Body>, ApiError> {
+    authorize(call.context, &call.parts.headers, Operation::InvokeMethod, &twins::resource(principal))?;
     let front = &call.context.front;
     let input: Input = body::read_json(front, call.body, BODY_BYTES_MAX).await?;
     let request = input.into_request()?;
-    let answer = front.shard_client.invoke_method(&principal, &request).await;
-    let answer = answer.map_err(|error| ApiError::method(error, &principal))?;
+    let invoked_at = Instant::now();
+    let answer = front.shard_client.invoke_method(principal, &request).await;
+    let answer = answer.map_err(|error| ApiError::method(error, principal))?;
+    front.metrics.methods.answered(invoked_at.elapsed());
     Ok(body::json(&json!({ "status": answer.status, "payload": payload(&answer)? })))
 }
 

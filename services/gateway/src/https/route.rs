@@ -74,46 +74,44 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     let literal: Vec<&str> = lower.iter().map(String::as_str).collect();
     let id = |position: usize| segments.get(position).map(String::as_str).unwrap_or_default();
     if literal == ["ironhub", "v1", "events"] {
-        return only(method, Method::GET)?.then(events::read(call)).await;
+        return only(method, "GET")?.then(events::read(call)).await;
     }
     if let ["ironhub", "v1", "explain", _] | ["ironhub", "v1", "explain", _, "modules", _] = literal.as_slice() {
         let path: Vec<&str> = segments.iter().skip(3).map(String::as_str).collect();
-        return only(method, Method::GET)?.then(explain::explain(call, &path)).await;
+        return only(method, "GET")?.then(explain::explain(call, &path)).await;
     }
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();
         return settings::answer(call, &method, rest, name).await;
     }
     if literal == ["$iothub", "websocket"] {
-        return only(method, Method::GET)?.then(websocket::open(call)).await;
+        return only(method, "GET")?.then(websocket::open(call)).await;
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {
         ["devices"] => match method {
             Method::GET => devices::list(call).await,
             Method::POST => bulk::change(call).await,
-            _ => Err(ApiError::method_not_allowed()),
+            _ => Err(ApiError::method_not_allowed("GET, POST")),
         },
-        ["devices", "keys", "regenerate"] => only(method, Method::POST)?.then(regenerate_keys::run(call)).await,
+        ["devices", "keys", "regenerate"] => only(method, "POST")?.then(regenerate_keys::run(call)).await,
         ["devices", _] => match method {
             Method::GET => devices::get(call, device_id(id(1))?).await,
             Method::PUT => devices::put(call, device_id(id(1))?).await,
             Method::DELETE => devices::delete(call, device_id(id(1))?).await,
-            _ => Err(ApiError::method_not_allowed()),
+            _ => Err(ApiError::method_not_allowed("GET, PUT, DELETE")),
         },
-        ["devices", _, "modules"] => only(method, Method::GET)?.then(modules::list(call, device_id(id(1))?)).await,
+        ["devices", _, "modules"] => only(method, "GET")?.then(modules::list(call, device_id(id(1))?)).await,
         ["devices", _, "modules", _] => {
             let (device_id, module_id) = (device_id(id(1))?, module_id(id(3))?);
             match method {
                 Method::GET => modules::get(call, device_id, module_id).await,
                 Method::PUT => modules::put(call, device_id, module_id).await,
                 Method::DELETE => modules::delete(call, device_id, module_id).await,
-                _ => Err(ApiError::method_not_allowed()),
+                _ => Err(ApiError::method_not_allowed("GET, PUT, DELETE")),
             }
         }
-        ["devices", _, "commands"] => {
-            only(method, Method::DELETE)?.then(device_bound::purge(call, device_id(id(1))?)).await
-        }
+        ["devices", _, "commands"] => only(method, "DELETE")?.then(device_bound::purge(call, device_id(id(1))?)).await,
         ["devices", _, "messages", "devicebound", ref rest @ ..] => {
             device_bound(call, method, device_id(id(1))?, rest, id(4)).await
         }
@@ -121,16 +119,18 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
             (Method::GET, []) => feedback::receive(call).await,
             (Method::DELETE, [_]) => feedback::settle(call, id(3), true).await,
             (Method::POST, [_, "abandon"]) => feedback::settle(call, id(3), false).await,
-            (_, [] | [_] | [_, "abandon"]) => Err(ApiError::method_not_allowed()),
+            (_, []) => Err(ApiError::method_not_allowed("GET")),
+            (_, [_]) => Err(ApiError::method_not_allowed("DELETE")),
+            (_, [_, "abandon"]) => Err(ApiError::method_not_allowed("POST")),
             _ => Err(ApiError::not_found()),
         },
         ["twins", _, "methods"] => {
             let principal = Principal::device(device_id(id(1))?);
-            only(method, Method::POST)?.then(methods::invoke(call, principal)).await
+            only(method, "POST")?.then(methods::invoke(call, principal)).await
         }
         ["twins", _, "modules", _, "methods"] => {
             let principal = Principal::module(device_id(id(1))?, module_id(id(3))?);
-            only(method, Method::POST)?.then(methods::invoke(call, principal)).await
+            only(method, "POST")?.then(methods::invoke(call, principal)).await
         }
         ["twins", _, ref part @ ..] if let Some(part) = twin_part(part) => {
             let principal = Principal::device(device_id(id(1))?);
@@ -140,15 +140,15 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
             let principal = Principal::module(device_id(id(1))?, module_id(id(3))?);
             twin(call, method, principal, part).await
         }
-        ["statistics", "devices"] => only(method, Method::GET)?.then(statistics::of_registry(call)).await,
-        ["statistics", "service"] => only(method, Method::GET)?.then(statistics::of_service(call)).await,
+        ["statistics", "devices"] => only(method, "GET")?.then(statistics::of_registry(call)).await,
+        ["statistics", "service"] => only(method, "GET")?.then(statistics::of_service(call)).await,
         ["devices", _, "messages", "events"] => {
             let sender = Principal::device(device_id(id(1))?);
-            only(method, Method::POST)?.then(telemetry::send(call, sender)).await
+            only(method, "POST")?.then(telemetry::send(call, sender)).await
         }
         ["devices", _, "modules", _, "messages", "events"] => {
             let sender = Principal::module(device_id(id(1))?, module_id(id(3))?);
-            only(method, Method::POST)?.then(telemetry::send(call, sender)).await
+            only(method, "POST")?.then(telemetry::send(call, sender)).await
         }
         _ => Err(ApiError::not_found()),
     }
@@ -173,7 +173,9 @@ async fn device_bound(
             device_bound::settle(call, device_id, lock_token, settle).await
         }
         (Method::POST, [_, "abandon"]) => device_bound::settle(call, device_id, lock_token, Settle::Abandon).await,
-        (_, [] | [_] | [_, "abandon"]) => Err(ApiError::method_not_allowed()),
+        (_, []) => Err(ApiError::method_not_allowed("GET, POST")),
+        (_, [_]) => Err(ApiError::method_not_allowed("DELETE")),
+        (_, [_, "abandon"]) => Err(ApiError::method_not_allowed("POST")),
         _ => Err(ApiError::not_found()),
     }
 }
@@ -193,7 +195,8 @@ async fn twin(call: Call<'_>, method: Method, principal: Principal, part: Part) 
         Method::GET if part == Part::Whole => twins::get(call, principal).await,
         Method::PATCH => twins::write(call, principal, part, Write::Merge).await,
         Method::PUT => twins::write(call, principal, part, Write::Replace).await,
-        _ => Err(ApiError::method_not_allowed()),
+        _ if part == Part::Whole => Err(ApiError::method_not_allowed("GET, PATCH, PUT")),
+        _ => Err(ApiError::method_not_allowed("PATCH, PUT")),
     }
 }
 
@@ -207,8 +210,8 @@ fn method(parts: &Parts) -> Method {
 /// The method is the one that the path knows.
 struct Allowed;
 
-fn only(method: Method, allowed: Method) -> Result<Allowed, ApiError> {
-    if method == allowed { Ok(Allowed) } else { Err(ApiError::method_not_allowed()) }
+fn only(method: Method, allowed: &'static str) -> Result<Allowed, ApiError> {
+    if method.as_str() == allowed { Ok(Allowed) } else { Err(ApiError::method_not_allowed(allowed)) }
 }
 
 impl Allowed {

@@ -1,5 +1,7 @@
 //! Twins for back ends (rest §9).
 
+use std::time::Instant;
+
 use auth::Operation;
 use http::{HeaderMap, HeaderValue, Response, header};
 use model::{
@@ -9,6 +11,7 @@ use model::{
 use serde_json::Value;
 
 use super::{
+    Context,
     authorization::authorize,
     body::{self, Body},
     error::ApiError,
@@ -16,6 +19,7 @@ use super::{
     route::Call,
     twin_json::{self, TwinInput},
 };
+use crate::metrics::TwinOperation;
 
 /// Tags and desired properties with nulls, metadata and all that is ignored: no twin that was read is longer.
 const BODY_BYTES_MAX: usize = 512 * 1024;
@@ -39,10 +43,7 @@ pub(super) enum Write {
 
 /// `GET /twins/{id}[/modules/{mid}]`.
 pub(super) async fn get(call: Call<'_>, principal: Principal) -> Result<Response<Body>, ApiError> {
-    authorize(call.context, &call.parts.headers, Operation::ReadTwin, &resource(&principal))?;
-    let document = call.context.front.shard_client.get_twin(&principal).await?;
-    let document = document.ok_or_else(|| ApiError::twin_not_found(&principal))?;
-    Ok(answer(document.twin.etag, &twin_json::document(&document)))
+    counted(call.context, TwinOperation::Get, read(call, principal)).await
 }
 
 /// `PATCH` and `PUT` of the twin or a part of it; answers the whole twin.
@@ -52,6 +53,28 @@ pub(super) async fn write(
     part: Part,
     write: Write,
 ) -> Result<Response<Body>, ApiError> {
+    counted(call.context, TwinOperation::Write, change(call, principal, part, write)).await
+}
+
+async fn counted(
+    context: &Context,
+    operation: TwinOperation,
+    running: impl Future<Output = Result<Response<Body>, ApiError>>,
+) -> Result<Response<Body>, ApiError> {
+    let received_at = Instant::now();
+    let outcome = running.await;
+    context.front.metrics.twins.answered(operation, ApiError::result_of(&outcome), received_at.elapsed());
+    outcome
+}
+
+async fn read(call: Call<'_>, principal: Principal) -> Result<Response<Body>, ApiError> {
+    authorize(call.context, &call.parts.headers, Operation::ReadTwin, &resource(&principal))?;
+    let document = call.context.front.shard_client.get_twin(&principal).await?;
+    let document = document.ok_or_else(|| ApiError::device_or_module_not_found(&principal))?;
+    Ok(answer(document.twin.etag, &twin_json::document(&document)))
+}
+
+async fn change(call: Call<'_>, principal: Principal, part: Part, write: Write) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::WriteTwin, &resource(&principal))?;
     let front = &call.context.front;
     let expected = if_match(&call.parts.headers);

@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use model::{
@@ -19,7 +20,7 @@ use serde_json::json;
 use shard_client::{TwinError, Unavailable};
 
 use super::close::Close;
-use crate::{Front, tracking::tracking_id};
+use crate::{Front, metrics::TwinOperation, tracking::tracking_id};
 
 /// Requests that wait for the one before them; then nothing more is read.
 const WAITING_MAX: usize = 16;
@@ -33,6 +34,15 @@ pub(super) enum TwinRequest {
         expected_version: Option<u64>,
         patch: Vec<u8>,
     },
+}
+
+impl TwinRequest {
+    fn operation(&self) -> TwinOperation {
+        match self {
+            Self::Get => TwinOperation::Get,
+            Self::Patch { .. } => TwinOperation::Report,
+        }
+    }
 }
 
 /// An answer to publish.
@@ -80,8 +90,11 @@ impl TwinRequests {
         request: TwinRequest,
     ) -> u64 {
         let (front, principal, request_id) = (front.clone(), principal.clone(), request_id.map(str::to_owned));
+        let received_at = Instant::now();
         self.waiting.push_back(Box::pin(async move {
+            let operation = request.operation();
             let outcome = run(&front, &principal, connection_id, request).await?;
+            front.metrics.twins.answered(operation, outcome.result(), received_at.elapsed());
             Ok(request_id.map(|request_id| outcome.answer(&request_id)))
         }));
         self.received += 1;
@@ -114,8 +127,16 @@ impl TwinRequests {
 enum Outcome {
     Got(Vec<u8>),
     Reported { version: u64 },
-    Failed { status: u16, code: u32, message: String },
+    Failed { code: Code, message: String },
 }
+
+/// Number and name of an error; the status is the number's first three digits (rest §21.3).
+#[derive(Clone, Copy)]
+struct Code(u32, &'static str);
+
+const ARGUMENT_INVALID: Code = Code(400_004, "ArgumentInvalid");
+const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
+const SERVER_BUSY: Code = Code(503_005, "ServerBusy");
 
 async fn run(
     front: &Front,
@@ -138,8 +159,10 @@ async fn run(
                 Ok(version) => Ok(Outcome::Reported { version }),
                 Err(TwinError::NotFound) => Err(Close::Deleted),
                 Err(TwinError::ConnectionReplaced) => Err(Close::Replaced),
-                Err(error @ TwinError::PreconditionFailed(_)) => Ok(Outcome::failed(412, 412_001, error.to_string())),
-                Err(TwinError::TooLarge(message)) => Ok(Outcome::failed(400, 400_004, message)),
+                Err(error @ TwinError::PreconditionFailed(_)) => {
+                    Ok(Outcome::failed(PRECONDITION_FAILED, error.to_string()))
+                }
+                Err(TwinError::TooLarge(message)) => Ok(Outcome::failed(ARGUMENT_INVALID, message)),
                 Err(TwinError::Unavailable(unavailable)) => Ok(unavailable.into()),
             }
         }
@@ -148,19 +171,27 @@ async fn run(
 
 impl From<InvalidPatch> for Outcome {
     fn from(invalid: InvalidPatch) -> Self {
-        Self::failed(400, 400_004, invalid.to_string())
+        Self::failed(ARGUMENT_INVALID, invalid.to_string())
     }
 }
 
 impl From<Unavailable> for Outcome {
     fn from(unavailable: Unavailable) -> Self {
-        Self::failed(503, 503_005, format!("The registry cannot answer now: {unavailable}"))
+        Self::failed(SERVER_BUSY, format!("The registry cannot answer now: {unavailable}"))
     }
 }
 
 impl Outcome {
-    fn failed(status: u16, code: u32, message: String) -> Self {
-        Self::Failed { status, code, message }
+    fn failed(code: Code, message: String) -> Self {
+        Self::Failed { code, message }
+    }
+
+    /// As it is counted.
+    fn result(&self) -> &'static str {
+        match self {
+            Self::Got(_) | Self::Reported { .. } => "ok",
+            Self::Failed { code, .. } => code.1,
+        }
     }
 
     /// As topic and payload: the request id first, the version last, nothing else (mqtt §7.2).
@@ -171,15 +202,15 @@ impl Outcome {
                 topic: format!("$iothub/twin/res/204/?$rid={request_id}&$version={version}"),
                 payload: Vec::new(),
             },
-            Self::Failed { status, code, message } => {
+            Self::Failed { code: Code(number, _), message } => {
                 let body = json!({
-                    "errorCode": code,
+                    "errorCode": number,
                     "trackingId": tracking_id(),
                     "message": message,
                     "timestampUtc": crate::front::now().to_string(),
                     "info": null,
                 });
-                let topic = format!("$iothub/twin/res/{status}/?$rid={request_id}");
+                let topic = format!("$iothub/twin/res/{}/?$rid={request_id}", number / 1000);
                 TwinAnswer { topic, payload: body.to_string().into_bytes() }
             }
         }
@@ -196,7 +227,7 @@ mod tests {
         assert_eq!((got.topic.as_str(), got.payload.as_slice()), ("$iothub/twin/res/200/?$rid=7", &b"{}"[..]));
         let reported = Outcome::Reported { version: 10 }.answer("8");
         assert_eq!((reported.topic.as_str(), reported.payload.len()), ("$iothub/twin/res/204/?$rid=8&$version=10", 0));
-        let failed = Outcome::failed(412, 412_001, "no".into()).answer("9");
+        let failed = Outcome::failed(PRECONDITION_FAILED, "no".into()).answer("9");
         assert_eq!(failed.topic, "$iothub/twin/res/412/?$rid=9");
         let body: serde_json::Value = serde_json::from_slice(&failed.payload).unwrap_or_default();
         assert_eq!((body["errorCode"].as_u64(), body["message"].as_str()), (Some(412_001), Some("no")));

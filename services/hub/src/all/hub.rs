@@ -52,7 +52,7 @@ impl Hub {
                 &metrics,
                 &health
             ),
-            parts::start_shard(config.shard.clone(), data_dir.path(), &health),
+            parts::start_shard(config.shard.clone(), data_dir.path(), &metrics, &health),
         )?;
         let settings = settings(&shard_client, config.shard.groups).await?;
         // Nobody can be authenticated before the settings are watched.

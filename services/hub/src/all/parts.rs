@@ -46,16 +46,18 @@ pub async fn open_event_log(
 #[derive(Clone)]
 pub struct RunningShard(Arc<Mutex<Option<Shard>>>);
 
-/// Opens the registry, and a client that reaches it without a socket.
+/// Opens the registry, and a client that reaches it without a socket; registers counters and health.
 pub async fn start_shard(
     mut config: shard::Config,
     data_dir: &Path,
+    metrics: &Metrics,
     health: &Health,
 ) -> anyhow::Result<(RunningShard, ShardClient)> {
     config.directory = data_dir.join(&config.directory);
     files::make_folder(&config.directory)?;
     let (node_id, groups) = (config.node_id, config.groups);
     let mut shard = Shard::start(config).await.context("cannot open the registry")?;
+    shard.metrics().register(metrics.registry())?;
     let node = Node::in_process(node_id, shard.serve_in_process());
     let client = ShardClient::connect(shard_client::Config::new(vec![node], groups)).await;
     let running = RunningShard(Arc::new(Mutex::new(Some(shard))));
@@ -79,7 +81,7 @@ impl RunningShard {
         if !health.stopped_groups.is_empty() {
             State::Failed(format!("the disk of groups {} failed; a restart is needed", names(&health.stopped_groups)))
         } else if health.is_disk_full {
-            State::Degraded("the disk is full: changes are refused, reads go on".to_owned())
+            State::Degraded("the disk is full, or gone: changes are refused, reads go on".to_owned())
         } else if !health.leaderless_groups.is_empty() {
             State::Starting(format!("groups {} have no leader", names(&health.leaderless_groups)))
         } else {

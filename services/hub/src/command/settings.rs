@@ -34,29 +34,60 @@ pub async fn run(
     Ok(())
 }
 
-/// `KEY=NUMBER` or `KEY=default`; the hub knows the keys.
+/// `KEY=NUMBER`, `KEY=DURATION` or `KEY=default`; a dot in a key leads into an object. The hub knows the keys.
 fn parse(changes: &[String]) -> anyhow::Result<Map<String, Value>> {
-    let parse = |change: &String| {
+    let mut settings = Map::new();
+    for change in changes {
         let (key, value) = change.split_once('=').with_context(|| format!("{change:?} is not KEY=VALUE"))?;
-        let value = match value.trim() {
-            "default" => Value::Null,
-            number => {
-                let number = number.parse::<u32>();
-                number.with_context(|| format!("{key} takes a whole number or `default`, not {value:?}"))?.into()
-            }
-        };
-        Ok((key.trim().to_owned(), value))
-    };
-    changes.iter().map(parse).collect()
+        let key = key.trim();
+        let value = parse_value(value.trim()).with_context(|| {
+            format!("{key} takes a whole number, a duration such as PT1H, or `default`, not {value:?}")
+        })?;
+        insert(&mut settings, key, value).with_context(|| format!("{key} is named twice"))?;
+    }
+    Ok(settings)
+}
+
+fn parse_value(text: &str) -> Option<Value> {
+    match text {
+        "default" => Some(Value::Null),
+        duration if duration.starts_with('P') => Some(duration.into()),
+        number => number.parse::<u32>().ok().map(Value::from),
+    }
+}
+
+/// `None` when something is there already.
+fn insert(settings: &mut Map<String, Value>, key: &str, value: Value) -> Option<()> {
+    match key.split_once('.') {
+        None if settings.contains_key(key) => None,
+        None => {
+            settings.insert(key.to_owned(), value);
+            Some(())
+        }
+        Some((section, rest)) => {
+            let section = settings.entry(section).or_insert_with(|| Map::new().into());
+            insert(section.as_object_mut()?, rest, value)
+        }
+    }
 }
 
 fn text(json: &Value) -> String {
-    let settings = json.as_object().into_iter().flatten().filter(|(key, _)| *key != "etag");
-    let row = |(key, value): (&String, &Value)| {
-        let value = if value.is_null() { "default: what each process says".to_owned() } else { value.to_string() };
-        [key.clone(), value]
-    };
-    table(["SETTING", "VALUE"], settings.map(row).collect())
+    let mut rows = Vec::new();
+    add_rows(&mut rows, "", json);
+    table(["SETTING", "VALUE"], rows)
+}
+
+/// One row for each value, named as `set` names it.
+fn add_rows(rows: &mut Vec<[String; 2]>, section: &str, json: &Value) {
+    for (name, value) in json.as_object().into_iter().flatten().filter(|(name, _)| *name != "etag") {
+        let key = format!("{section}{name}");
+        match value {
+            Value::Object(_) => add_rows(rows, &format!("{key}."), value),
+            Value::Null => rows.push([key, "default: what each process says".to_owned()]),
+            Value::String(text) => rows.push([key, text.clone()]),
+            value => rows.push([key, value.to_string()]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,12 +97,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_numbers_or_the_default() -> anyhow::Result<()> {
-        let changes = ["messageBytesMax=65536", "retentionTimeInDays=default"].map(str::to_owned);
-        let expected = json!({ "messageBytesMax": 65536, "retentionTimeInDays": null });
-        assert_eq!(Value::Object(parse(&changes)?), expected);
-        assert!(parse(&["messageBytesMax".to_owned()]).is_err());
-        assert!(parse(&["messageBytesMax=1k".to_owned()]).is_err());
+    fn changes_are_numbers_durations_or_the_default() -> anyhow::Result<()> {
+        let changes = [
+            "messageBytesMax=65536",
+            "retentionTimeInDays=default",
+            "cloudToDevice.maxDeliveryCount=5",
+            "cloudToDevice.feedback.ttlAsIso8601=PT2H",
+        ];
+        let expected = json!({
+            "messageBytesMax": 65536,
+            "retentionTimeInDays": null,
+            "cloudToDevice": { "maxDeliveryCount": 5, "feedback": { "ttlAsIso8601": "PT2H" } },
+        });
+        assert_eq!(Value::Object(parse(&changes.map(str::to_owned))?), expected);
+        for wrong in [&["messageBytesMax"][..], &["messageBytesMax=1k"], &["a=1", "a=2"], &["a=1", "a.b=1"]] {
+            let wrong: Vec<_> = wrong.iter().map(|text| (*text).to_owned()).collect();
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
         Ok(())
+    }
+
+    #[test]
+    fn every_value_has_a_row() {
+        let settings = json!({ "etag": "x", "a": 1, "cloudToDevice": { "b": null, "feedback": { "c": "PT1H" } } });
+        let text = text(&settings);
+        for row in ["a", "cloudToDevice.b", "cloudToDevice.feedback.c"] {
+            assert!(text.lines().any(|line| line.split_whitespace().next() == Some(row)), "{row}: {text}");
+        }
+        assert!(text.contains("default: what each process says") && text.contains("PT1H"), "{text}");
     }
 }

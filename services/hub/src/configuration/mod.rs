@@ -201,7 +201,7 @@ impl Config {
             host_names: self.host_names.clone(),
             limits: self.gateway.limits.clone(),
             https: self.gateway.https.clone(),
-            cloud_to_device: self.gateway.cloud_to_device.clone(),
+            cloud_to_device: self.gateway.cloud_to_device,
         }
     }
 

@@ -22,7 +22,8 @@ pub use policy::{Right, Rights, SharedAccessPolicy};
 pub use record::{Annotation, Record, SystemProperty};
 pub use session::{ConnectionId, Interests, QualityOfService, Subscription};
 pub use settings::{
-    CERTIFICATE_BYTES_MAX, CONSUMER_GROUPS_MAX, ConsumerGroup, DEFAULT_CONSUMER_GROUP, HubSettings, InvalidSettings,
-    Overrides, RegisteredCertificate, check_certificates, check_consumer_groups, check_policies,
+    CERTIFICATE_BYTES_MAX, CONSUMER_GROUPS_MAX, CloudToDeviceOverrides, ConsumerGroup, DEFAULT_CONSUMER_GROUP,
+    HubSettings, InvalidSettings, Overrides, RegisteredCertificate, check_certificates, check_consumer_groups,
+    check_policies,
 };
 pub use timestamp::Timestamp;

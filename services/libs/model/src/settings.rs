@@ -84,6 +84,7 @@ pub struct Overrides {
     pub connections_max: Option<u32>,
     /// A connection lives on so long after its token expired.
     pub token_grace_seconds: Option<u32>,
+    pub cloud_to_device: CloudToDeviceOverrides,
     /// Set by the hub group.
     pub etag: ETag,
 }
@@ -109,6 +110,46 @@ impl Overrides {
         ] {
             if value.is_some_and(|value| !range.contains(&value)) {
                 return Err(format!("{name} must be between {} and {}", range.start(), range.end()));
+            }
+        }
+        self.cloud_to_device.check()
+    }
+}
+
+/// What the owner sets of messages for devices and the feedback about them (messaging §4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloudToDeviceOverrides {
+    /// How long a message waits for its device when its sender does not say.
+    pub default_ttl_seconds: Option<u32>,
+    /// How often a message may be given back; then it is dropped.
+    pub delivery_count_max: Option<u32>,
+    /// How long feedback is kept for back ends.
+    pub feedback_ttl_seconds: Option<u32>,
+    /// How long a back end may have feedback in hand.
+    pub feedback_lock_seconds: Option<u32>,
+    /// How often feedback may be given back; then it is dropped.
+    pub feedback_delivery_count_max: Option<u32>,
+}
+
+impl CloudToDeviceOverrides {
+    /// One minute to two days.
+    pub const TTL_SECONDS: std::ops::RangeInclusive<u32> = 60..=172_800;
+    pub const LOCK_SECONDS: std::ops::RangeInclusive<u32> = 5..=300;
+    pub const DELIVERY_COUNT: std::ops::RangeInclusive<u32> = 1..=100;
+
+    fn check(&self) -> Result<(), String> {
+        let ttl = (Self::TTL_SECONDS, "PT1M and P2D");
+        let lock = (Self::LOCK_SECONDS, "PT5S and PT5M");
+        let count = (Self::DELIVERY_COUNT, "1 and 100");
+        for (name, value, (range, bounds)) in [
+            ("defaultTtlAsIso8601", self.default_ttl_seconds, &ttl),
+            ("maxDeliveryCount", self.delivery_count_max, &count),
+            ("feedback.ttlAsIso8601", self.feedback_ttl_seconds, &ttl),
+            ("feedback.lockDurationAsIso8601", self.feedback_lock_seconds, &lock),
+            ("feedback.maxDeliveryCount", self.feedback_delivery_count_max, &count),
+        ] {
+            if value.is_some_and(|value| !range.contains(&value)) {
+                return Err(format!("cloudToDevice.{name} must be between {bounds}"));
             }
         }
         Ok(())

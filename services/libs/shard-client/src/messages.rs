@@ -250,12 +250,26 @@ impl ShardClient {
         Ok(None)
     }
 
-    /// Is done with a batch, or gives it back.
-    pub async fn settle_feedback(&self, id: FeedbackBatchId, complete: bool) -> Result<(), MessageError> {
+    /// Is done with a batch.
+    pub async fn complete_feedback(&self, id: FeedbackBatchId) -> Result<(), MessageError> {
+        self.settle_feedback(id, true, 1).await
+    }
+
+    /// Gives a batch back; one that was given back so often is dropped.
+    pub async fn abandon_feedback(&self, id: FeedbackBatchId, delivery_count_max: u32) -> Result<(), MessageError> {
+        self.settle_feedback(id, false, delivery_count_max).await
+    }
+
+    async fn settle_feedback(
+        &self,
+        id: FeedbackBatchId,
+        complete: bool,
+        delivery_count_max: u32,
+    ) -> Result<(), MessageError> {
         if id.group == GroupId::HUB.0 || id.group > self.inner.config.groups {
             return Err(MessageError::LockLost);
         }
-        let command = v1::SettleFeedback { number: id.number, token: id.token, complete };
+        let command = v1::SettleFeedback { number: id.number, token: id.token, complete, delivery_count_max };
         match self.inner.command(GroupId(id.group), Operation::SettleFeedback(command)).await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Error(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicI64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::{join_all, try_join_all};
@@ -26,6 +26,8 @@ use crate::{
 };
 
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
+/// Free space that is unknown for longer counts as none: the folder may be gone.
+const DISK_UNKNOWN_MAX: Duration = Duration::from_secs(3);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All groups of this process: one database, one log writer.
@@ -50,7 +52,7 @@ pub struct Environment {
 /// What is wrong with a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Commands are refused until there is space.
+    /// Commands are refused until there is space, or until it is known again how much there is.
     pub is_disk_full: bool,
     /// Groups whose disk has failed; only a restart brings them back.
     pub stopped_groups: Vec<GroupId>,
@@ -314,10 +316,21 @@ fn stopped(group: GroupId, error: &dyn std::error::Error) -> OpenError {
 }
 
 async fn watch_disk(disk: Arc<DiskReserve>) {
+    let mut unknown_since: Option<Instant> = None;
     loop {
         tokio::time::sleep(DISK_INTERVAL).await;
-        if let Err(error) = disk.measure() {
-            tracing::warn!(%error, "the free space of the disk is not known");
+        match (disk.measure(), unknown_since) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                unknown_since = None;
+                tracing::info!("the free space of the disk is known again");
+            }
+            (Err(error), None) => {
+                unknown_since = Some(Instant::now());
+                tracing::warn!(%error, "the free space of the disk is not known");
+            }
+            (Err(_), Some(since)) if since.elapsed() >= DISK_UNKNOWN_MAX => disk.observe(0),
+            (Err(_), Some(_)) => {}
         }
     }
 }

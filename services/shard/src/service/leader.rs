@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    ShardMetrics,
     group::{Group, Leadership, Refusal},
     sessions::{Call, CallEvent, LinkId, Now, Sessions, TooManyCalls},
     state::{self, Effect},
@@ -47,6 +48,7 @@ const EXPECTED_PAGE: usize = 1024;
 pub struct Leader {
     pub group_id: GroupId,
     pub group: Group,
+    metrics: ShardMetrics,
     leading: Mutex<Option<Leading>>,
 }
 
@@ -93,8 +95,8 @@ pub struct OpenLink {
 
 impl Leader {
     /// Nothing is led yet; [`Self::run`] finds out.
-    pub fn new(group_id: GroupId, group: Group) -> Self {
-        Self { group_id, group, leading: Mutex::new(None) }
+    pub fn new(group_id: GroupId, group: Group, metrics: ShardMetrics) -> Self {
+        Self { group_id, group, metrics, leading: Mutex::new(None) }
     }
 
     fn leading(&self) -> Option<MappedMutexGuard<'_, Leading>> {
@@ -259,6 +261,7 @@ impl Leader {
             Effect::DesiredUpdated(principal, delta) => {
                 self.change(|sessions, _| sessions.desired_updated(&principal, delta));
             }
+            Effect::MessagesEnded { outcome, count } => self.metrics.ended(outcome, count),
             Effect::SettingsChanged(settings) => self.publish(settings),
             Effect::LeadershipStarted { .. } => {}
         }
@@ -340,12 +343,16 @@ impl Leader {
 
     async fn expire_messages(&self) {
         let mut ticks = every(EXPIRE_MESSAGES_EVERY);
+        let mut queued = self.metrics.queued_of_group();
         loop {
             ticks.tick().await;
             let time = now().time.unix_microseconds();
             while let Ok(true) = self.group.view().and_then(|view| state::has_expired(&view, time))
                 && self.propose(Kind::ExpireMessages(v1::ExpireMessages {})).await.is_ok()
             {}
+            if let Ok(statistics) = self.group.view().and_then(|view| state::statistics(&view)) {
+                queued.set(statistics.queued_message_count);
+            }
         }
     }
 

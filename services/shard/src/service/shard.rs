@@ -21,6 +21,7 @@ use tonic::transport::{Server, server::Connected, server::Router};
 
 use super::{Groups, Leader, ShardService};
 use crate::{
+    ShardMetrics,
     group::{Config, Environment, Health, Node},
     store::OpenError,
 };
@@ -48,25 +49,27 @@ pub struct Shard {
     servers: Vec<JoinHandle<()>>,
     leading: CancellationToken,
     serving: CancellationToken,
+    metrics: ShardMetrics,
 }
 
 impl Shard {
     /// Opens the disk and starts every group. Nobody is served yet.
     pub async fn start(config: Config) -> Result<Self, OpenError> {
-        Ok(Self::lead(Node::open(config).await?))
+        Self::lead(Node::open(config).await?)
     }
 
     /// The same on another disk and network.
     pub async fn start_in(config: Config, environment: Environment) -> Result<Self, OpenError> {
-        Ok(Self::lead(Node::open_in(config, environment).await?))
+        Self::lead(Node::open_in(config, environment).await?)
     }
 
-    fn lead(node: Node) -> Self {
+    fn lead(node: Node) -> Result<Self, OpenError> {
+        let metrics = ShardMetrics::new().map_err(|error| OpenError::Configuration(error.to_string()))?;
         let leading = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut leaders = Vec::new();
         for group in node.groups() {
-            let leader = Arc::new(Leader::new(group.id(), group.clone()));
+            let leader = Arc::new(Leader::new(group.id(), group.clone(), metrics.clone()));
             if let Some(effects) = group.effects() {
                 tasks.spawn(leader.clone().run(effects, leading.clone()));
             }
@@ -74,7 +77,7 @@ impl Shard {
         }
         let groups = Arc::new(Groups::new(leaders));
         let serving = CancellationToken::new();
-        Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving }
+        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
     }
 
     /// The node, for its health and leadership.
@@ -85,6 +88,11 @@ impl Shard {
     /// What is wrong now.
     pub fn health(&self) -> Health {
         self.node.health()
+    }
+
+    /// What its leaders count.
+    pub fn metrics(&self) -> &ShardMetrics {
+        &self.metrics
     }
 
     /// Whether the hub's settings can be served: the `hub` group has a leader here or elsewhere.
@@ -140,7 +148,7 @@ impl Shard {
 
     /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
     pub async fn shutdown(self) {
-        let Self { node, groups, mut leaders, servers, leading, serving } = self;
+        let Self { node, groups, mut leaders, servers, leading, serving, .. } = self;
         serving.cancel();
         leading.cancel();
         while leaders.join_next().await.is_some() {}

@@ -16,6 +16,8 @@ pub enum Effect {
     DesiredUpdated(Principal, v1::DesiredDelta),
     /// A message can be had from the principal's queue.
     MessagesWaiting(Principal),
+    /// Messages left their queues; whoever wants to know how they are doing counts them.
+    MessagesEnded { outcome: v1::feedback::Outcome, count: u64 },
     /// The hub's settings are these now.
     SettingsChanged(v1::HubSettings),
     /// The leadership whose fence is that log index has begun.

@@ -119,16 +119,13 @@ pub fn settle(entry: &mut Entry<'_, '_>, command: &SettleFeedback) -> Result<Out
     let batch = batch(entry.rows, command.number, command.token)?.filter(|batch| !can_be_had(batch, entry.time));
     let Some(batch) = batch else { return Err(Code::LockLost.into()) };
     let delivery_count = batch.delivery_count + 1;
-    if command.complete || delivery_count >= DELIVERY_COUNT_MAX {
+    if command.complete || delivery_count >= command.delivery_count_max {
         entry.rows.delete(&keys::feedback_batch(command.number));
     } else {
         entry.put(&keys::feedback_batch(command.number), &FeedbackBatch { delivery_count, lock: None, ..batch });
     }
     Ok(DONE)
 }
-
-/// How often a batch may be given back (messaging §4.3).
-const DELIVERY_COUNT_MAX: u32 = 10;
 
 /// Forgets feedback that nobody fetched in time.
 pub fn expire(entry: &mut Entry<'_, '_>) -> Result<(), StoreError> {

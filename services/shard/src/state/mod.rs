@@ -37,6 +37,7 @@ pub use read::{credentials, read, subscriptions, twin_document};
 pub use rows::entry_time;
 pub use session::changes_nothing;
 pub use settings::settings;
+pub use statistics::statistics;
 pub use twin::{desired_version, missed_deltas};
 
 #[cfg(test)]

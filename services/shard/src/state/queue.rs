@@ -19,6 +19,7 @@ use super::{
     Effect, feedback,
     keys::{self, Key},
     rows::{DONE, Entry, Failure, decode, device, get, invalid, parse_principal},
+    statistics,
 };
 use crate::store::{Rows, StoreError};
 
@@ -55,6 +56,7 @@ pub fn enqueue(entry: &mut Entry<'_, '_>, command: EnqueueMessage) -> Result<Out
         feedback_seconds: command.feedback_seconds,
     };
     entry.put(&keys::queue(&principal), &queue);
+    statistics::change(entry, |statistics| statistics.queued_message_count += 1)?;
     entry.put(&keys::message(&principal, message.sequence), &message);
     entry.rows.put(&expiry_key(&principal, &message), Vec::new());
     entry.effects.push(Effect::MessagesWaiting(principal));
@@ -247,6 +249,11 @@ fn end(
     if let Some(mut queue) = get::<DeviceBoundQueue>(entry.rows, &keys::queue(principal))? {
         queue.count = queue.count.saturating_sub(1);
         entry.put(&keys::queue(principal), &queue);
+        left(entry, 1)?;
+    }
+    match entry.effects.last_mut() {
+        Some(Effect::MessagesEnded { outcome, count }) if *outcome == end => *count += 1,
+        _ => entry.effects.push(Effect::MessagesEnded { outcome: end, count: 1 }),
     }
     let is_wanted = match message.acknowledgement() {
         Acknowledgement::None => false,
@@ -257,9 +264,20 @@ fn end(
     if is_wanted { feedback::add(entry, principal, message, end) } else { Ok(()) }
 }
 
+/// Counts messages that are in no queue any more.
+fn left(entry: &mut Entry<'_, '_>, count: u64) -> Result<(), StoreError> {
+    statistics::change(entry, |statistics| {
+        statistics.queued_message_count = statistics.queued_message_count.saturating_sub(count);
+    })
+}
+
 /// Forgets the messages of a principal whose identity goes, without feedback.
 pub fn delete(entry: &mut Entry<'_, '_>, principal: &Principal) -> Result<(), StoreError> {
-    for message in messages(entry.rows, principal)? {
+    let all = messages(entry.rows, principal)?;
+    if !all.is_empty() {
+        left(entry, all.len() as u64)?;
+    }
+    for message in all {
         entry.rows.delete(&expiry_key(principal, &message));
         entry.rows.delete(&keys::message(principal, message.sequence));
     }

@@ -6,6 +6,7 @@
 //! within moments.
 
 mod certificates;
+mod cloud_to_device;
 mod consumer_groups;
 pub(super) mod overrides;
 pub(super) mod policies;
@@ -56,10 +57,13 @@ pub(super) async fn answer(
         (["settings"], "GET") => overrides::get(call).await,
         (["settings"], "PATCH") => overrides::patch(call).await,
         (["settings"], "PUT") => overrides::put(call).await,
-        (["policies" | "certificates" | "consumer-groups"] | ["settings"], _)
-        | (["policies" | "certificates" | "consumer-groups", _], _)
-        | (["policies", _, "regenerate-key"] | ["certificates", _, "generate-verification-code" | "verify"], _) => {
-            Err(ApiError::method_not_allowed())
+        (["settings"], _) => Err(ApiError::method_not_allowed("GET, PATCH, PUT")),
+        (["policies" | "certificates" | "consumer-groups"], _) => Err(ApiError::method_not_allowed("GET")),
+        (["policies" | "certificates" | "consumer-groups", _], _) => {
+            Err(ApiError::method_not_allowed("GET, PUT, DELETE"))
+        }
+        (["policies", _, "regenerate-key"] | ["certificates", _, "generate-verification-code" | "verify"], _) => {
+            Err(ApiError::method_not_allowed("POST"))
         }
         _ => Err(ApiError::not_found()),
     }

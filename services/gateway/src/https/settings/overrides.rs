@@ -4,7 +4,7 @@ use http::Response;
 use model::{HubSettings, Overrides};
 use serde_json::{Map, Value, json};
 
-use super::{Section, change, current};
+use super::{Section, change, cloud_to_device, current};
 use crate::https::{
     body::{self, Body},
     error::ApiError,
@@ -13,7 +13,7 @@ use crate::https::{
 };
 
 const NAMES: &str = "retentionTimeInHours, retentionTimeInDays, messageBytesMax, subscriptionsMax, connectionsMax, \
-                     tokenGraceSeconds";
+                     tokenGraceSeconds, cloudToDevice";
 
 /// `GET /ironhub/v1/settings`.
 pub(super) async fn get(call: Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -50,42 +50,39 @@ pub(in crate::https) fn read(bytes: &[u8]) -> Result<Value, ApiError> {
 }
 
 fn merged(mut overrides: Overrides, input: &Map<String, Value>) -> Result<Overrides, ApiError> {
-    let hours = number(input, "retentionTimeInHours")?.flatten();
-    let days = number(input, "retentionTimeInDays")?.flatten().map(|days| days.saturating_mul(24));
+    let retention = |name: &str| input.get(name).map_or(Ok(None), |value| number(name, value));
+    let hours = retention("retentionTimeInHours")?;
+    let days = retention("retentionTimeInDays")?.map(|days| days.saturating_mul(24));
     // Null beside a number says nothing: the days are answered so when the hours are no whole days.
     if let (Some(hours), Some(days)) = (hours, days)
         && hours != days
     {
         return Err(ApiError::argument("retentionTimeInHours and retentionTimeInDays say different things"));
     }
-    for name in input.keys() {
-        let value = number(input, name)?.unwrap_or_default();
+    for (name, value) in input {
         match name.as_str() {
             "etag" => {}
             "retentionTimeInHours" | "retentionTimeInDays" => overrides.event_retention_hours = hours.or(days),
-            "messageBytesMax" => overrides.message_bytes_max = value,
-            "subscriptionsMax" => overrides.subscriptions_max = value,
-            "connectionsMax" => overrides.connections_max = value,
-            "tokenGraceSeconds" => overrides.token_grace_seconds = value,
+            "messageBytesMax" => overrides.message_bytes_max = number(name, value)?,
+            "subscriptionsMax" => overrides.subscriptions_max = number(name, value)?,
+            "connectionsMax" => overrides.connections_max = number(name, value)?,
+            "tokenGraceSeconds" => overrides.token_grace_seconds = number(name, value)?,
+            "cloudToDevice" => cloud_to_device::merge(&mut overrides.cloud_to_device, value)?,
             _ => return Err(ApiError::argument(format!("there is no setting '{name}', there are {NAMES}"))),
         }
     }
     Ok(overrides)
 }
 
-/// `None`: not named; `Some(None)`: null.
-fn number(input: &Map<String, Value>, name: &str) -> Result<Option<Option<u32>>, ApiError> {
-    match input.get(name) {
-        None => Ok(None),
-        Some(_) if name == "etag" => Ok(None),
-        Some(Value::Null) => Ok(Some(None)),
-        Some(value) => {
-            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
-            number.map(|number| Some(Some(number))).ok_or_else(|| {
-                ApiError::argument(format!("{name} is a whole number, or null for what the configuration says"))
-            })
-        }
+/// `None`: null.
+pub(super) fn number(name: &str, value: &Value) -> Result<Option<u32>, ApiError> {
+    if value.is_null() {
+        return Ok(None);
     }
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    number
+        .map(Some)
+        .ok_or_else(|| ApiError::argument(format!("{name} is a whole number, or null for what the configuration says")))
 }
 
 fn answer(settings: &HubSettings) -> Response<Body> {
@@ -102,6 +99,7 @@ fn json_of(overrides: &Overrides) -> Value {
         "subscriptionsMax": overrides.subscriptions_max,
         "connectionsMax": overrides.connections_max,
         "tokenGraceSeconds": overrides.token_grace_seconds,
+        "cloudToDevice": cloud_to_device::to_json(overrides.cloud_to_device),
     })
 }
 

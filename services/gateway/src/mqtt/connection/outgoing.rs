@@ -58,7 +58,9 @@ impl Connection {
             && let Some(update) = self.mailbox.take_desired_update()
         {
             let topic = format!("$iothub/twin/PATCH/properties/desired/?$version={}", update.version);
-            self.publish(&topic, &update.patch, out);
+            if self.publish(&topic, &update.patch, out) {
+                self.front.metrics.twins.desired_updates.inc();
+            }
         }
         Ok(())
     }
@@ -98,6 +100,7 @@ impl Connection {
     fn deliver(&self, delivery: &Delivery, out: &mut Vec<u8>) {
         let topic = device_bound_topic(&self.session.principal, &delivery.message);
         let (body, duplicate) = (&delivery.message.record.body, delivery.message.was_delivered);
+        self.front.metrics.device_bound.delivered("mqtt", &delivery.message, self.front.now());
         match delivery.packet_id {
             None => self.protocol.publish(&topic, body, out),
             Some(packet_id) => self.protocol.publish_at_least_once(&topic, body, packet_id, duplicate, out),
@@ -110,11 +113,13 @@ impl Connection {
         out.len() < OUT_BYTES_MAX && !self.socket.has_unsent() && self.changing.is_none()
     }
 
-    /// At most once; nothing when the device is not subscribed.
-    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
-        if is_subscribed(&self.session.subscriptions, topic) {
+    /// At most once; nothing when the device is not subscribed. Answers whether it is.
+    fn publish(&self, topic: &str, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let is_subscribed = is_subscribed(&self.session.subscriptions, topic);
+        if is_subscribed {
             self.protocol.publish(topic, payload, out);
         }
+        is_subscribed
     }
 }
 

@@ -308,3 +308,21 @@ async fn a_store_belongs_to_its_node_and_its_number_of_groups() -> TestResult {
     assert!(matches!(other, Err(OpenError::Groups { stored: 2, configured: 3 })));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_is_gone_refuses_commands_and_health_says_so() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let directory = folder.path().join("shard");
+    let node = Node::open(Config { disk_reserve_bytes: 1 << 20, ..config(&directory) }).await?;
+    let group = group(&node)?;
+    leading(&group).await?;
+    fs::rename(&directory, folder.path().join("elsewhere"))?;
+    eventually("unknown free space counts as none", || node.health().is_disk_full).await?;
+    assert_eq!(group.propose(create("gone", 0)).await, Err(Refusal::DiskFull));
+    fs::rename(folder.path().join("elsewhere"), &directory)?;
+    eventually("the folder is back", || !node.health().is_disk_full).await?;
+    assert!(is_created(&group.propose(create("back", 0)).await?));
+    drop(group);
+    node.shutdown().await;
+    Ok(())
+}

@@ -279,13 +279,21 @@ fn feedback_waits_for_more_or_for_its_time() -> Tested {
     let number = batch.number;
     let full = crate::state::feedback_batch(&group.rows, number, 7)?.unwrap_or_default();
     assert_eq!(full.feedback.len(), 64);
-    let settle = |token, complete| Operation::SettleFeedback(v1::SettleFeedback { number, token, complete });
+    let settle = |token, complete| {
+        Operation::SettleFeedback(v1::SettleFeedback { number, token, complete, delivery_count_max: 2 })
+    };
     assert_eq!(code(group.command(settle(8, true))?), Some(Code::LockLost));
     assert_eq!(group.command(settle(7, false))?, DONE);
     let Outcome::Feedback(again) = group.command(receive(1_000_000_000))? else { panic!("it was given back") };
     assert_eq!(again.number, number);
     assert_eq!(group.command(settle(7, true))?, DONE);
     assert_eq!(code(group.command(settle(7, true))?), Some(Code::LockLost));
-    assert!(matches!(group.command(receive(1000))?, Outcome::Feedback(_)), "the last one is old enough");
+    let Outcome::Feedback(last) = group.command(receive(1000))? else { panic!("the last one is old enough") };
+    for (count, gone) in [(1, false), (2, true)] {
+        let give_back = v1::SettleFeedback { number: last.number, token: 7, complete: false, delivery_count_max: 2 };
+        assert_eq!(group.command(Operation::SettleFeedback(give_back))?, DONE);
+        let again = group.command(receive(1_000_000_000))?;
+        assert_eq!(again == DONE, gone, "given back {count} times");
+    }
     Ok(())
 }

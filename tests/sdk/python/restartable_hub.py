@@ -1,0 +1,55 @@
+"""A hub of the tests' own, for those that end it: started again on the same data folder and address."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+import hub
+
+START_TIMEOUT_SECONDS = 20
+
+
+WANTED = ("IRONHUB_BINARY", "IRONHUB_SDK_RESTART_ADDRESS", "IRONHUB_SDK_RESTART_DATA_DIR")
+# What the environment lacks to start a hub.
+MISSING = [name for name in WANTED if not os.environ.get(name)]
+WHY_NOT = f"no hub can be started and ended without {', '.join(MISSING)}"
+
+
+class RestartableHub(hub.Hub):
+    def __init__(self, folder):
+        self._folder = pathlib.Path(folder)
+        self._address = os.environ["IRONHUB_SDK_RESTART_ADDRESS"]
+        shutil.copytree(os.environ["IRONHUB_SDK_RESTART_DATA_DIR"], self._folder / "data")
+        self.start()
+        super().__init__(self._folder / "data" / "hub.json")
+
+    def start(self):
+        """Returns when it listens."""
+        names = ["--data-dir", self._folder / "data", "--listen-address", self._address, "--host-name", self._address]
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen([os.environ["IRONHUB_BINARY"], "all", *names], stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the hub does not start: {(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def _listens(self):
+        try:
+            socket.create_connection((self._address, 8883), timeout=1).close()
+        except OSError:
+            return False
+        return (self._folder / "data" / "hub.json").exists()
+
+    def stop(self):
+        """In an orderly way."""
+        self._process.terminate()
+        assert self._process.wait(START_TIMEOUT_SECONDS) == 0
+
+    def kill(self):
+        """As a crash would."""
+        self._process.kill()
+        self._process.wait()
