@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run release test fuzz fmt
+.PHONY: help run release test sim fuzz fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -13,6 +13,7 @@ help:
 	@echo 'make run       build a hub and start it with a device `demo` (ARGUMENTS="..." adds flags of `ironhub all`)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
+	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
 	@echo 'make fmt       format the sources'
 	@echo
@@ -32,6 +33,12 @@ release:
 
 test:
 	@deploy/development/check
+
+# Built like the tests, so that a seed that CI printed comes to the same here.
+sim:
+	@$(prerequisites) build
+	@SIM_SEED='$(SEED)' SIM_TRACE='$(SEED)' SIM_FIRST_SEED='$(FIRST)' SIM_SEEDS='$(SEEDS)' \
+		$(cargo) test --profile ci --locked --package ironhub-tests --test sim
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)

@@ -39,9 +39,9 @@ const REAL_TIME_MAX: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    // What is listed and filtered are tests, of which this is one.
-    if std::env::args().any(|argument| argument == "--list") {
-        println!("sim: test");
+    // `cargo test something` asks every test program for tests of that name.
+    let mut filters = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    if filters.peek().is_some() && !filters.any(|filter| "simulation".contains(&filter)) {
         return ExitCode::SUCCESS;
     }
     match number("SIM_SEED") {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 /// In this process, which nothing else has happened in.
 fn run_one(seed: u64) -> ExitCode {
     let Verdict { violations, trace, fingerprint, summary } = run::run(seed, FAULTS_FOR);
-    let is_wanted = !violations.is_empty() || std::env::var("SIM_TRACE").is_ok();
+    let is_wanted = !violations.is_empty() || std::env::var("SIM_TRACE").is_ok_and(|value| !value.is_empty());
     trace.iter().filter(|_| is_wanted).for_each(|line| println!("{line}"));
     violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
     println!("seed {seed}: fingerprint {fingerprint:016x}: {summary}");

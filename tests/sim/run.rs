@@ -72,7 +72,7 @@ const PREPARING_MAX: Duration = Duration::from_secs(30);
 /// Connections that were replaced meanwhile are told so within that time,
 const QUIET: Duration = Duration::from_secs(20);
 /// and whatever waits can be had within that.
-const DRAINING_MAX: Duration = Duration::from_secs(90);
+const DRAINING_MAX: Duration = Duration::from_secs(300);
 
 /// Runs the seed, with faults for so long.
 pub fn run(seed: u64, faults_for: Duration) -> Verdict {

@@ -1,12 +1,12 @@
-//! Every message is delivered at least once, never after its completion was acknowledged, in the order of its sequence;
-//! who asked for feedback gets it, once.
+//! Every message is delivered at least once, never after its completion was acknowledged, in the order of its sequence, and
+//! to nobody else while a token has it in hand; who asked for feedback gets it, once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use shard_client::FeedbackOutcome;
+use shard_client::{FeedbackOutcome, Holder};
 
 use super::Event;
 
@@ -15,6 +15,8 @@ pub type MessageId = u64;
 
 /// Clocks of leaders differ, so a message may expire so much earlier or later than whoever sent it thinks.
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(12);
+/// How long a token has a message in hand; clocks of leaders differ by less.
+pub const TOKEN_LOCK: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub struct Messages {
@@ -32,6 +34,8 @@ struct Message {
     wanted: Wanted,
     sequence: Option<u64>,
     delivered: bool,
+    /// By a token, since then.
+    held: Option<(u64, Event, Duration)>,
     settlements: Vec<(Settlement, Option<Event>)>,
     feedback: Option<FeedbackOutcome>,
 }
@@ -74,6 +78,7 @@ impl Messages {
             wanted,
             sequence: None,
             delivered: false,
+            held: None,
             settlements: Vec::new(),
             feedback: None,
         };
@@ -89,11 +94,12 @@ impl Messages {
         self.messages.entry(id).and_modify(|message| message.outcome = Outcome::Refused);
     }
 
-    /// A device has the message in hand; it asked at that event and time.
+    /// A device has the message in hand; it asked at that event and time, and got it now.
     pub fn received(
         &mut self,
         (asked, asked_at): (Event, Duration),
-        device: &str,
+        now: Event,
+        (device, holder): (&str, Holder),
         id: MessageId,
         sequence: u64,
     ) -> Result<(), String> {
@@ -113,6 +119,18 @@ impl Messages {
         if let Some((settlement, _)) = settled {
             return Err(format!("message {id} came again after {settlement:?} was acknowledged"));
         }
+        let in_hand = message
+            .held
+            .filter(|(_, since, at)| *since < asked && asked_at < *at + (TOKEN_LOCK - CLOCK_DIFFERENCE_MAX));
+        if let Some((token, ..)) = in_hand
+            && holder != Holder::Token(token)
+        {
+            return Err(format!("message {id} is in the hand of {token}, and came to {holder:?}"));
+        }
+        message.held = match holder {
+            Holder::Token(token) => Some((token, now, asked_at)),
+            Holder::Connection(_) => None,
+        };
         match message.expires {
             Some(expires) if asked_at > expires + CLOCK_DIFFERENCE_MAX => Err(format!("message {id} came too late")),
             _ => self.check_order(id),
@@ -132,8 +150,12 @@ impl Messages {
         Ok(())
     }
 
-    pub fn begin_settle(&mut self, id: MessageId, settlement: Settlement) {
-        self.messages.entry(id).and_modify(|message| message.settlements.push((settlement, None)));
+    /// A device is about to be done with a message, or to give it back.
+    pub fn begin_settle(&mut self, id: MessageId, settlement: Option<Settlement>) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.held = None;
+            message.settlements.extend(settlement.map(|settlement| (settlement, None)));
+        }
     }
 
     pub fn settled(&mut self, id: MessageId, settlement: Settlement, ended: Event) {

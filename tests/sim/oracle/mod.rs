@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-pub use messages::{Messages, Settlement, Wanted};
+pub use messages::{Messages, Settlement, TOKEN_LOCK, Wanted};
 pub use methods::Methods;
 pub use sessions::Sessions;
 pub use twins::{Seen, Twins, WriteId};

@@ -1,6 +1,6 @@
 //! Devices: connections that come and go, and others that only fetch a message now and then.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shard_client::{Holder, Settle};
 
@@ -9,7 +9,7 @@ use super::{
     connection::{Connection, LOOK_EVERY, Manner},
     operations::body_id,
 };
-use crate::run::Phase;
+use crate::{oracle::TOKEN_LOCK, run::Phase};
 
 /// Connects, lives for a while, and again. When nothing fails any more it stays, and begins nothing.
 pub async fn come_and_go(mut actor: Actor) {
@@ -57,7 +57,7 @@ pub async fn poll(mut actor: Actor) {
         let pause = actor.random.milliseconds(100, 4000);
         tokio::time::sleep(pause).await;
         let holder = Holder::Token(actor.random.draw());
-        let Ok(received) = actor.receive(holder, 1, Duration::from_secs(5)).await else { continue };
+        let Ok(received) = actor.receive(holder, 1, TOKEN_LOCK).await else { continue };
         for message in received.messages {
             let settle = *actor.random.pick(&[Settle::Complete, Settle::Complete, Settle::Abandon, Settle::Reject]);
             let pause = actor.random.milliseconds(0, 500);

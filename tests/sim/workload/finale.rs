@@ -15,7 +15,7 @@ use crate::oracle::Wanted;
 /// One operation of a hub where nothing fails any more.
 const TIME: Duration = Duration::from_secs(10);
 /// Longer than any lock that somebody left behind.
-const LOCKS: Duration = Duration::from_secs(30);
+const LOCKS: Duration = Duration::from_secs(50);
 
 pub async fn check(mut actors: Vec<Actor>) {
     for actor in &mut actors {

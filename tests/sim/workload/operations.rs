@@ -215,7 +215,8 @@ impl Actor {
             oracle.count("receive", "message");
             let id = body_id(&message.record);
             oracle.note(|| format!("{}: received {id} as {} by {holder:?}", self.device, message.sequence));
-            let result = oracle.messages.received(asked, &self.device, id, message.sequence);
+            let got = oracle.event();
+            let result = oracle.messages.received(asked, got, (&self.device, holder), id, message.sequence);
             oracle.expect(result);
         }
         Ok(received)
@@ -228,9 +229,7 @@ impl Actor {
             Settle::Reject => Some(Settlement::Reject),
             Settle::Abandon => None,
         };
-        if let Some(settlement) = settlement {
-            self.shared.oracle.lock().messages.begin_settle(id, settlement);
-        }
+        self.shared.oracle.lock().messages.begin_settle(id, settlement);
         let settled = self.client.settle_messages(&self.principal, holder, &[sequence], settle).await;
         let mut oracle = self.shared.oracle.lock();
         oracle.note(|| format!("{}: {settle:?} {id} by {holder:?}: {settled:?}", self.device));
