@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    hub::{GATEWAYS, SHARDS},
+    hub::{DEVICES, GATEWAYS, SHARDS},
     network::HostId,
     random::Random,
     world::World,
@@ -105,11 +105,15 @@ fn kill(world: &mut World, random: &mut Random, host: HostId) -> (Duration, Undo
     (lasts, Undo::Start(host))
 }
 
-/// Cuts a host off from one other or from all, in both directions or in one.
+/// Cuts a host off from one other, from all shards or from all hosts, in both directions or in one.
 fn cut(world: &mut World, random: &mut Random, host: HostId) -> (Duration, Undo) {
-    let hosts = SHARDS.chain(GATEWAYS);
+    let hosts = SHARDS.chain(GATEWAYS).chain([DEVICES]);
     let others: Vec<HostId> = hosts.filter(|other| *other != host).collect();
-    let others = if random.percent(50) { others } else { vec![*random.pick(&others)] };
+    let others = match random.below(3) {
+        0 => others,
+        1 => others.into_iter().filter(|other| SHARDS.contains(other)).collect(),
+        _ => vec![*random.pick(&others)],
+    };
     let (there, back) = *random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
     let mut links = Vec::new();
     for other in &others {

@@ -1,8 +1,15 @@
 //! The hub under test: real shard nodes and real clients of them, as gateways have; only disks and links are pretended.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
+use eventlog::Topic;
+use futures::{Stream, StreamExt};
+use gateway::{Dependencies, Gateway, TicketSecret};
 use model::{Authentication, DeviceId, DeviceIdentity, HubSettings, SymmetricKey, SymmetricKeys};
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use shard::{
     Config, Shard,
     group::{Environment, Member},
@@ -12,7 +19,7 @@ use shard_client::{Node, Precondition, RegistryError, ShardClient};
 use tonic::transport::Uri;
 
 use crate::{
-    network::{HostId, Network, address},
+    network::{self, HostId, Network, address},
     random::Random,
     run::{Phase, Shared},
     workload,
@@ -22,12 +29,28 @@ use crate::{
 pub const SHARDS: Range<HostId> = 0..3;
 /// Hosts that devices and back ends are connected to.
 pub const GATEWAYS: Range<HostId> = 3..5;
+/// The host of all devices that speak MQTT.
+pub const DEVICES: HostId = 5;
+/// Topic of telemetry, of which none is sent: the event log of a cluster is Kafka's.
+pub const EVENTS: &str = "events";
+/// The name of the hub in tokens.
+pub const HOST_NAME: &str = "hub.example";
 /// Device groups.
 pub const GROUPS: u32 = 2;
 
-/// The devices: some in each group.
+/// Devices whose connections are held at gateways without a protocol: some in each group.
 pub fn device_ids() -> impl Iterator<Item = DeviceId> {
-    ["a", "b", "c", "d"].into_iter().filter_map(|id| id.parse().ok())
+    ["a", "b"].into_iter().filter_map(|id| id.parse().ok())
+}
+
+/// Devices that speak MQTT: some in each group.
+pub fn mqtt_device_ids() -> impl Iterator<Item = DeviceId> {
+    ["c", "d"].into_iter().filter_map(|id| id.parse().ok())
+}
+
+/// The key of every device.
+pub fn key() -> SymmetricKey {
+    SymmetricKey::from_bytes(&[7; 32])
 }
 
 /// A shard node, for as long as its host lives.
@@ -57,17 +80,63 @@ pub async fn run_shard(host: HostId, disk: Arc<MemoryStore>, network: Arc<Networ
 
 /// A gateway with its devices and back ends, for as long as its host lives.
 pub async fn run_gateway(host: HostId, network: Arc<Network>, shared: Arc<Shared>, random: Random) {
-    let node = |shard: HostId| {
-        let uri = Uri::try_from(address(shard)).unwrap_or_default();
-        Node::over(shard as u64 + 1, uri, |endpoint| network.channel(host, endpoint))
-    };
-    let client = ShardClient::connect(shard_client::Config::new(SHARDS.map(node).collect(), GROUPS)).await;
+    let client = connect(host, &network).await;
+    match gateway(client.clone(), &shared) {
+        Ok(gateway) => drop(tokio::spawn(accept(Arc::new(gateway), network.listen(host)))),
+        Err(error) => shared.oracle.lock().violation(&format!("gateway {host} does not start: {error}")),
+    }
     if shared.phase() == Phase::Preparing && host == GATEWAYS.start {
         prepare(&client).await;
         shared.enter(Phase::Working);
     }
     shared.reach(Phase::Working).await;
-    workload::run(host, client, shared, random).await;
+    workload::run(host, network, client, shared, random).await;
+}
+
+/// The devices that speak MQTT, for as long as their host lives.
+pub async fn run_devices(host: HostId, network: Arc<Network>, shared: Arc<Shared>, random: Random) {
+    let client = connect(host, &network).await;
+    workload::run_devices(host, network, client, shared, random).await;
+}
+
+async fn connect(host: HostId, network: &Arc<Network>) -> ShardClient {
+    let node = |shard: HostId| {
+        let uri = Uri::try_from(address(shard)).unwrap_or_default();
+        Node::over(shard as u64 + 1, uri, |endpoint| network.channel(host, endpoint))
+    };
+    ShardClient::connect(shard_client::Config::new(SHARDS.map(node).collect(), GROUPS)).await
+}
+
+fn gateway(shard_client: ShardClient, shared: &Shared) -> anyhow::Result<Gateway> {
+    let cloud_to_device = gateway::config::CloudToDevice { lock_seconds: 10, ..Default::default() };
+    let config = gateway::Config { host_names: vec![HOST_NAME.into()], cloud_to_device, ..Default::default() };
+    let dependencies = Dependencies {
+        shard_client,
+        event_log: shared.event_log.clone(),
+        events: Topic::new(EVENTS),
+        certificates: Arc::new(NoCertificate),
+        ticket_secret: TicketSecret::new([7; 32]),
+        metrics: runtime::Metrics::new()?,
+    };
+    Ok(Gateway::without_listeners(config, dependencies)?)
+}
+
+/// Nobody speaks TLS here.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+async fn accept(gateway: Arc<Gateway>, mut connections: impl Stream<Item = std::io::Result<network::Stream>> + Unpin) {
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    while let Some(Ok(stream)) = connections.next().await {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.serve_websocket(Box::new(stream), peer).await });
+    }
 }
 
 /// Makes the hub and its devices, however often it has to be tried.
@@ -76,8 +145,7 @@ async fn prepare(client: &ShardClient) {
     while client.initialize_hub(&settings).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let key = || SymmetricKey::from_bytes(&[7; 32]);
-    for id in device_ids() {
+    for id in device_ids().chain(mqtt_device_ids()) {
         let mut identity =
             DeviceIdentity::new(id, Authentication::Sas(SymmetricKeys { primary: key(), secondary: key() }));
         identity.generation_id = "1".into();

@@ -12,6 +12,7 @@
 mod faults;
 mod hub;
 mod libc;
+mod mqtt_client;
 mod network;
 mod oracle;
 mod random;
@@ -28,7 +29,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use eventlog::{EventLog, Topic, embedded::EmbeddedLog};
 use run::Verdict;
+use tempfile::TempDir;
 
 /// How many seeds run when nobody says.
 const SEEDS: u64 = 12;
@@ -52,12 +55,30 @@ fn main() -> ExitCode {
 
 /// In this process, which nothing else has happened in.
 fn run_one(seed: u64) -> ExitCode {
-    let Verdict { violations, trace, fingerprint, summary } = run::run(seed, FAULTS_FOR);
+    // On a thread of its own, so that nothing that is not simulated has drawn from the randomness of this one.
+    let (event_log, _folder) = match std::thread::spawn(event_log).join() {
+        Ok(Ok(made)) => made,
+        failed => {
+            println!("VIOLATION no event log: {:?}", failed.map(|failed| failed.map(|_| ())));
+            return ExitCode::FAILURE;
+        }
+    };
+    let Verdict { violations, trace, fingerprint, summary } = run::run(seed, FAULTS_FOR, event_log);
     let is_wanted = !violations.is_empty() || std::env::var("SIM_TRACE").is_ok_and(|value| !value.is_empty());
     trace.iter().filter(|_| is_wanted).for_each(|line| println!("{line}"));
     violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
     println!("seed {seed}: fingerprint {fingerprint:016x}: {summary}");
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What gateways cannot be without. It is not simulated, and nothing is appended.
+fn event_log() -> anyhow::Result<(Arc<dyn EventLog>, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let directory = folder.path().to_owned();
+    let log = EmbeddedLog::open(eventlog::embedded::Config { directory, ..Default::default() })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(log.create_topic(&Topic::new(hub::EVENTS), 2))?;
+    Ok((Arc::new(log), folder))
 }
 
 /// One process for each seed, as many at a time as there are processors. The first seed runs twice: it has to come to the

@@ -128,7 +128,8 @@ impl Network {
         endpoint.connect_with_connector_lazy(Connector { network: self.clone(), from, to })
     }
 
-    async fn connect(self: Arc<Self>, from: HostId, to: HostId) -> io::Result<Stream> {
+    /// A connection of one host to another, as soon as there is a way.
+    pub async fn connect(self: Arc<Self>, from: HostId, to: HostId) -> io::Result<Stream> {
         loop {
             let pause = self.state.lock().delay();
             tokio::time::sleep(pause).await;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use eventlog::EventLog;
 use parking_lot::Mutex;
 
 use crate::{faults, hub, libc, oracle::Oracle, random::Random, world::World};
@@ -31,6 +32,7 @@ pub enum Phase {
 /// What all hosts have in common because it is not part of the system.
 pub struct Shared {
     pub oracle: Mutex<Oracle>,
+    pub event_log: Arc<dyn EventLog>,
     phase: AtomicU8,
 }
 
@@ -74,11 +76,11 @@ const QUIET: Duration = Duration::from_secs(20);
 /// and whatever waits can be had within that.
 const DRAINING_MAX: Duration = Duration::from_secs(300);
 
-/// Runs the seed, with faults for so long.
-pub fn run(seed: u64, faults_for: Duration) -> Verdict {
+/// Runs the seed, with faults for so long. The event log has the topic that gateways want.
+pub fn run(seed: u64, faults_for: Duration, event_log: Arc<dyn EventLog>) -> Verdict {
     libc::seed(seed);
     let mut random = Random::new(seed);
-    let shared = Arc::new(Shared { oracle: Mutex::default(), phase: AtomicU8::new(Phase::Preparing as u8) });
+    let shared = Arc::new(Shared { oracle: Mutex::default(), event_log, phase: AtomicU8::new(Phase::Preparing as u8) });
     let mut world = World::new(random.fork(), shared.clone());
     world.heal();
     if world.advance_until(PREPARING_MAX, |shared| shared.phase() > Phase::Preparing) {
@@ -96,7 +98,7 @@ pub fn run(seed: u64, faults_for: Duration) -> Verdict {
     } else {
         shared.oracle.lock().violation("a hub without faults could not be made");
     }
-    (hub::SHARDS).chain(hub::GATEWAYS).for_each(|host| world.kill(host, false));
+    (hub::SHARDS).chain(hub::GATEWAYS).chain([hub::DEVICES]).for_each(|host| world.kill(host, false));
     let mut oracle = shared.oracle.lock();
     Verdict {
         violations: std::mem::take(&mut oracle.violations),

@@ -6,7 +6,7 @@ use shard::store::MemoryStore;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    hub::{self, GATEWAYS, SHARDS},
+    hub::{self, DEVICES, GATEWAYS, SHARDS},
     libc::{self, Clock},
     network::{HostId, Network},
     random::Random,
@@ -51,7 +51,7 @@ impl World {
             stopped_until: Duration::ZERO,
             behind: Duration::ZERO,
         };
-        let hosts = SHARDS.chain(GATEWAYS).map(host).collect();
+        let hosts = SHARDS.chain(GATEWAYS).chain([DEVICES]).map(host).collect();
         Self { now: Duration::ZERO, network, shared, hosts, random }
     }
 
@@ -104,6 +104,7 @@ impl World {
         let runtime = built.unwrap_or_else(|error| panic!("no runtime: {error}"));
         match &host.disk {
             Some(disk) => drop(runtime.spawn(hub::run_shard(id, disk.clone(), network, shared))),
+            None if id == DEVICES => drop(runtime.spawn(hub::run_devices(id, network, shared, random))),
             None => drop(runtime.spawn(hub::run_gateway(id, network, shared, random))),
         }
         host.runtime = Some(runtime);

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use auth::HostNames;
+use bytes::Bytes;
 use eventlog::{EventLog, Topic};
 use runtime::Metrics;
 use rustls::server::ResolvesServerCert;
@@ -18,6 +19,7 @@ use crate::{
     https, listener, mqtt,
     quota::Quota,
     tls::{Protocols, server_config},
+    websocket::{ByteStream, WebSocket},
 };
 
 /// What a gateway stands on.
@@ -48,6 +50,8 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     front: Arc<Front>,
+    mqtt: mqtt::Head,
+    https: https::Head,
     mqtt_address: SocketAddr,
     https_address: SocketAddr,
     listeners: Vec<JoinHandle<()>>,
@@ -60,31 +64,43 @@ impl Gateway {
     pub async fn start(config: Config, dependencies: Dependencies) -> Result<Self, StartError> {
         let mqtt_listener = bind("MQTT", &config, config.mqtt_port)?;
         let https_listener = bind("HTTPS", &config, config.https_port)?;
-        let (mqtt_address, https_address) = (address(&mqtt_listener)?, address(&https_listener)?);
+        let mut gateway = Self::without_listeners(config, dependencies)?;
+        gateway.mqtt_address = address(&mqtt_listener)?;
+        gateway.https_address = address(&https_listener)?;
+        let (front, mqtt, https) = (&gateway.front, gateway.mqtt.clone(), gateway.https.clone());
+        let mqtt = listener::accept(mqtt_listener, front.clone(), move |accepted| mqtt.clone().serve(accepted));
+        let https = listener::accept(https_listener, front.clone(), move |accepted| https.clone().serve(accepted));
+        gateway.listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
+        Ok(gateway)
+    }
+
+    /// Listens nowhere, for whoever accepts connections himself. Must be called within a tokio runtime.
+    pub fn without_listeners(config: Config, dependencies: Dependencies) -> Result<Self, StartError> {
         let tls =
             |protocols| server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols);
         let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
         let front = Arc::new(front(config, dependencies)?);
-        let mqtt_head = mqtt::Head::new(front.clone(), mqtt_tls);
-        let mqtt = {
-            let (front, head) = (front.clone(), mqtt_head.clone());
-            listener::accept(mqtt_listener, front, move |accepted| head.clone().serve(accepted))
-        };
-        let https = {
-            let (front, head) = (front.clone(), https::Head::new(front.clone(), https_tls, mqtt_head));
-            listener::accept(https_listener, front, move |accepted| head.clone().serve(accepted))
-        };
-        let listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
+        let mqtt = mqtt::Head::new(front.clone(), mqtt_tls);
+        let https = https::Head::new(front.clone(), https_tls, mqtt.clone());
         let settings = tokio::spawn(front.clone().follow_settings());
-        Ok(Self { front, mqtt_address, https_address, listeners, settings })
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let listeners = Vec::new();
+        Ok(Self { front, mqtt, https, mqtt_address: nowhere, https_address: nowhere, listeners, settings })
     }
 
-    /// Where MQTT listens.
+    /// Serves MQTT on a stream that is a WebSocket already, to its end. False: there is no room for it.
+    pub async fn serve_websocket(&self, stream: Box<dyn ByteStream>, peer: SocketAddr) -> bool {
+        let Some(place) = self.front.connections.enter() else { return false };
+        self.mqtt.clone().serve_websocket(WebSocket::new(stream, Bytes::new()), None, peer, place).await;
+        true
+    }
+
+    /// Where MQTT listens; port 0 when nowhere.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.mqtt_address
     }
 
-    /// Where HTTPS listens.
+    /// Where HTTPS listens; port 0 when nowhere.
     pub fn https_address(&self) -> SocketAddr {
         self.https_address
     }

@@ -137,6 +137,23 @@ impl Messages {
         }
     }
 
+    /// A device got the message by MQTT, which does not tell its sequence, nor when it was asked for.
+    pub fn published(&mut self, device: &str, id: MessageId) -> Result<(), String> {
+        let Some(message) = self.messages.get_mut(&id) else { return Err(format!("message {id} was never sent")) };
+        message.delivered = true;
+        match message.device == device && message.outcome != Outcome::Refused {
+            true => Ok(()),
+            false => Err(format!("message {id} for {} came to {device}, or was refused", message.device)),
+        }
+    }
+
+    /// A device is about to acknowledge it, which completes it some time.
+    pub fn begin_acknowledge(&mut self, id: MessageId) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.settlements.push((Settlement::Complete, None));
+        }
+    }
+
     fn check_order(&self, id: MessageId) -> Result<(), String> {
         let Some(one) = self.messages.get(&id) else { return Ok(()) };
         for (other_id, other) in self.messages.iter().filter(|(_, other)| other.device == one.device) {

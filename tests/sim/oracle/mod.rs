@@ -16,11 +16,11 @@ use std::{
 
 pub use messages::{Messages, Settlement, TOKEN_LOCK, Wanted};
 pub use methods::Methods;
-pub use sessions::Sessions;
+pub use sessions::{MqttConnection, Sessions};
 pub use twins::{Seen, Twins, WriteId};
 
 /// Events that are kept for people.
-const TRACE_MAX: usize = 400;
+const TRACE_MAX: usize = 20_000;
 
 /// When something happened, or the beginning or the end of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

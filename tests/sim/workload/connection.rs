@@ -8,10 +8,7 @@ use std::{
 use model::{ConnectionId, Interests, QualityOfService, Subscription};
 use shard_client::{Attachment, Holder, MessageError, MethodAnswer, NewAttachment, Settle};
 
-use super::{
-    Actor,
-    operations::{body_id, update_id},
-};
+use super::{Actor, desired::DesiredUpdates, operations::body_id};
 
 /// How often the mailbox is looked into.
 pub const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -35,9 +32,7 @@ pub struct Connection<'a> {
     actor: &'a mut Actor,
     attachment: Attachment,
     manner: Manner,
-    /// The desired version that was read first, and the one that was told last.
-    first_read: Option<u64>,
-    pub last_told: Option<u64>,
+    desired: DesiredUpdates,
     in_hand: u32,
     ask: bool,
     ask_at: Option<Instant>,
@@ -67,7 +62,7 @@ impl<'a> Connection<'a> {
         let attachment = attached.ok()?;
         let is_subscribed = !attachment.subscriptions.is_empty();
         let connection =
-            Self { actor, attachment, manner, first_read: None, last_told: None, in_hand: 0, ask: true, ask_at: None };
+            Self { actor, attachment, manner, desired: DesiredUpdates::default(), in_hand: 0, ask: true, ask_at: None };
         if !is_subscribed && !connection.subscribe(clean_session).await {
             connection.close(true).await;
             return None;
@@ -90,17 +85,23 @@ impl<'a> Connection<'a> {
         self.actor
     }
 
+    /// The desired version that was told last.
+    pub fn last_told(&self) -> Option<u64> {
+        self.desired.last_told()
+    }
+
     /// Reads the twin as devices do after they have subscribed.
     pub async fn read_twin(&mut self) {
         if let Some(document) = self.actor.read_twin().await {
-            self.first_read.get_or_insert(document.twin.desired.version);
+            self.desired.read(document.twin.desired.version);
         }
     }
 
     /// Takes what its mailbox has. `Break`: the connection has to end.
     pub async fn look(&mut self) -> ControlFlow<()> {
         while let Some(update) = self.attachment.mailbox.take_desired_update() {
-            self.told(update.version, &update.patch);
+            let connection = format!("{:?}", self.id());
+            self.desired.told(self.actor, &connection, update.version, &update.patch);
         }
         while let Some(call) = self.attachment.mailbox.take_method_call() {
             let id = std::str::from_utf8(&call.payload).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -123,31 +124,6 @@ impl<'a> Connection<'a> {
             self.ask_at = None;
         }
         if self.ask && self.in_hand < IN_HAND_MAX { self.receive().await } else { ControlFlow::Continue(()) }
-    }
-
-    /// Desired updates come in the order of their versions, none is left out.
-    fn told(&mut self, version: u64, patch: &[u8]) {
-        let name = self.actor.desired();
-        let mut oracle = self.actor.shared.oracle.lock();
-        oracle.note(|| format!("{name}: told {version} to {:?}", self.id()));
-        oracle.count("desired update", "told");
-        match update_id(patch) {
-            Some((inside, id)) if inside == version => {
-                let result = oracle.twins.became(&name, id, version);
-                oracle.expect(result);
-            }
-            other => oracle.violation(&format!("{name}: update {version} carries {other:?}")),
-        }
-        let follows = match (self.last_told, self.first_read) {
-            (Some(last), _) => version == last + 1,
-            (None, Some(read)) => version <= read + 1,
-            (None, None) => true,
-        };
-        if !follows {
-            let (last, read) = (self.last_told, self.first_read);
-            oracle.violation(&format!("{name}: told {version} after {last:?}, read {read:?}, by {:?}", self.id()));
-        }
-        self.last_told = Some(version);
     }
 
     async fn receive(&mut self) -> ControlFlow<()> {

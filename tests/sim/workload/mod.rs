@@ -2,9 +2,12 @@
 
 mod back_end;
 mod connection;
+mod desired;
 mod device;
 mod feedback;
 mod finale;
+mod mqtt_connection;
+mod mqtt_device;
 mod operations;
 
 use std::sync::Arc;
@@ -13,16 +16,17 @@ use model::{DeviceId, Principal};
 use shard_client::ShardClient;
 
 use crate::{
-    hub::{GATEWAYS, device_ids},
-    network::HostId,
+    hub::{GATEWAYS, device_ids, mqtt_device_ids},
+    network::{HostId, Network},
     random::Random,
     run::{Phase, Shared},
 };
 
 /// Everything at one gateway, for as long as its host lives.
-pub async fn run(host: HostId, client: ShardClient, shared: Arc<Shared>, mut random: Random) {
+pub async fn run(host: HostId, network: Arc<Network>, client: ShardClient, shared: Arc<Shared>, mut random: Random) {
     let mut actor = |device_id: DeviceId| Actor {
         host,
+        network: network.clone(),
         client: client.clone(),
         shared: shared.clone(),
         random: random.fork(),
@@ -30,7 +34,9 @@ pub async fn run(host: HostId, client: ShardClient, shared: Arc<Shared>, mut ran
         principal: Principal::device(device_id),
     };
     for id in device_ids() {
-        tokio::spawn(device::come_and_go(actor(id.clone())));
+        tokio::spawn(device::come_and_go(actor(id)));
+    }
+    for id in device_ids().chain(mqtt_device_ids()) {
         tokio::spawn(device::poll(actor(id.clone())));
         tokio::spawn(back_end::work(actor(id.clone())));
         tokio::spawn(back_end::work(actor(id)));
@@ -40,8 +46,34 @@ pub async fn run(host: HostId, client: ShardClient, shared: Arc<Shared>, mut ran
     }
     if host == GATEWAYS.start {
         shared.reach(Phase::Draining).await;
-        finale::check(device_ids().map(actor).collect()).await;
+        finale::check(device_ids().map(&mut actor).collect(), mqtt_device_ids().map(&mut actor).collect()).await;
         shared.enter(Phase::Finished);
+    }
+    std::future::pending::<()>().await;
+}
+
+/// All devices that speak MQTT, on a host of their own. `client` belongs to no gateway and is not used by them.
+pub async fn run_devices(
+    host: HostId,
+    network: Arc<Network>,
+    client: ShardClient,
+    shared: Arc<Shared>,
+    mut random: Random,
+) {
+    shared.reach(Phase::Working).await;
+    for device_id in mqtt_device_ids() {
+        // Two of each: the newer connection wins.
+        for _ in 0..2 {
+            tokio::spawn(mqtt_device::come_and_go(Actor {
+                host,
+                network: network.clone(),
+                client: client.clone(),
+                shared: shared.clone(),
+                random: random.fork(),
+                device: device_id.to_string(),
+                principal: Principal::device(device_id.clone()),
+            }));
+        }
     }
     std::future::pending::<()>().await;
 }
@@ -50,6 +82,7 @@ pub async fn run(host: HostId, client: ShardClient, shared: Arc<Shared>, mut ran
 #[derive(Clone)]
 pub struct Actor {
     pub host: HostId,
+    pub network: Arc<Network>,
     pub client: ShardClient,
     pub shared: Arc<Shared>,
     pub random: Random,

@@ -246,5 +246,5 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// What is left of the connection once its last answer, 101, is written.
 async fn websocket_of(on_upgrade: OnUpgrade) -> Option<WebSocket> {
     let parts = on_upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
-    Some(WebSocket::new(parts.io.into_inner().into_inner(), parts.read_buf))
+    Some(WebSocket::new(Box::new(parts.io.into_inner().into_inner()), parts.read_buf))
 }

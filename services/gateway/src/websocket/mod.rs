@@ -13,4 +13,5 @@ mod socket;
 
 pub use frame::{Decoder, MESSAGE_BYTES_MAX, State, Violation, write_binary, write_close};
 pub(crate) use handshake::{BadHandshake, accept};
+pub use socket::ByteStream;
 pub(crate) use socket::WebSocket;

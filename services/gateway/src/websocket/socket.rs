@@ -8,11 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame::{Decoder, State, Violation, write_binary, write_close};
 use crate::{tls::ReadOutcome, unsent::Unsent};
@@ -26,9 +22,14 @@ thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What a WebSocket is spoken over: TLS as a rule.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
 /// A WebSocket; an idle one owns no buffer beside those of TLS.
 pub(crate) struct WebSocket {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn ByteStream>,
     /// Bytes that came behind the handshake before it was answered.
     early: Bytes,
     decoder: Decoder,
@@ -42,7 +43,7 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
-    pub fn new(stream: TlsStream<TcpStream>, early: Bytes) -> Self {
+    pub fn new(stream: Box<dyn ByteStream>, early: Bytes) -> Self {
         Self {
             stream,
             early,
