@@ -77,9 +77,6 @@ impl Link {
 
     /// AMQP 1.0 §2.6.7: what the receiver gives, less what is on its way to it.
     fn on_credit(&mut self, flow: &Flow, shared: &mut Shared) {
-        if self.state == LinkState::Detaching {
-            return;
-        }
         if let Some(given) = flow.link_credit {
             let on_the_way = distance(flow.delivery_count.unwrap_or(0), self.delivery_count).max(0).cast_unsigned();
             self.credit = given.saturating_sub(on_the_way);

@@ -102,7 +102,9 @@ impl Connection {
     /// So many bytes of [`output`](Self::output) were written now.
     pub fn consume_output(&mut self, count: usize, now: Instant) {
         self.shared.output.consume(count);
-        self.silence.wrote(now);
+        if count > 0 {
+            self.silence.wrote(now);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -183,7 +185,7 @@ impl Connection {
                 let frame = input.split_to(header.size);
                 self.on_sasl_frame(crate::SaslFrame::decode(frame.get(header.body_offset..).unwrap_or_default())?)?;
             }
-            _ => return Err(Violation::Unexpected("its type")),
+            _ => return Err(Violation::Unexpected("it is of the other layer")),
         }
         Ok(true)
     }
@@ -239,7 +241,7 @@ impl Connection {
                 Ok(())
             }),
             // Taken apart before, because of its payload.
-            Performative::Transfer(_) => Err(Violation::Unexpected("transfer")),
+            Performative::Transfer(_) => Err(Violation::Unexpected("a transfer")),
         }
     }
 

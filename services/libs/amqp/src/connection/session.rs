@@ -156,6 +156,7 @@ impl Session {
         if let Some(handle) = flow.handle {
             let may_be_gone = self.remote_handles.may_be_gone(handle);
             match self.by_remote_handle(handle) {
+                Some(found) if found.state == LinkState::Detaching => return Ok(()),
                 Some(found) => {
                     link = Some(found.id);
                     found.on_flow(flow, shared);

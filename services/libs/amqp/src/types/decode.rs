@@ -34,7 +34,7 @@ pub enum Malformed {
     TooManyElements(u32),
     #[error("a descriptor is neither an unsigned long nor a symbol")]
     Descriptor,
-    #[error("a value described as {found:?} stands where {expected} should")]
+    #[error("{} stands where {expected} should", description(*found))]
     NotDescribedAs { expected: &'static str, found: Option<u64> },
     #[error("the mandatory field {0} is missing")]
     Missing(&'static str),
@@ -285,6 +285,10 @@ impl<'a> Reader<'a> {
         }
         T::decode(&mut self.decoder, name).map(Some)
     }
+}
+
+fn description(code: Option<u64>) -> String {
+    code.map_or("a value with an unknown name".to_owned(), |code| format!("a value described as 0x{code:x}"))
 }
 
 fn deeper(depth: u8) -> Result<u8, Malformed> {
