@@ -92,7 +92,7 @@ impl Field<'_> for Symbols {
 }
 
 /// Any one value, as its encoding.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct OwnedValue(Box<[u8]>);
 
 impl OwnedValue {
@@ -104,6 +104,13 @@ impl OwnedValue {
 
     pub fn value(&self) -> Value<'_> {
         RawValue::of_decoded(&self.0).value()
+    }
+}
+
+/// Equal is what says the same, however it is encoded.
+impl PartialEq for OwnedValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
     }
 }
 
@@ -125,7 +132,7 @@ impl Field<'_> for OwnedValue {
 
 /// A map from symbols to values of any type (`fields` in the standard), as its encoding: properties of connections,
 /// sessions and links, filters, details of errors.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Fields(Box<[u8]>);
 
 impl Fields {
@@ -144,6 +151,13 @@ impl Fields {
 
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.map().get(key)
+    }
+}
+
+/// Equal is what says the same, however it is encoded.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.map() == other.map()
     }
 }
 
