@@ -1,15 +1,12 @@
 //! An independent codec (serde_amqp, fe2o3-amqp-types) reads what we write as we mean it, and we read what it writes.
 //! Each test sends something there and back: ours, read by them, written by them, read by us.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
 
-mod generate;
-
+use crate::generate::{Node, node, performative};
 use amqp::{Body, Message, MessageWriter, Performative, Properties, RawValue, SymbolText, Value};
 use fe2o3_amqp_types::{
     messaging::{self, message::__private::Deserializable, message::__private::Serializable},
     performatives, sasl,
 };
-use generate::{Node, node, performative};
 use proptest::{collection::vec, option::of, prelude::*};
 use serde_amqp::{from_slice, to_vec};
 

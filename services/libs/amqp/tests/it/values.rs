@@ -1,5 +1,4 @@
 //! Every encoding of every type, and what is refused.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use amqp::{
     Body, DEPTH_MAX, Descriptor, Malformed, Message, MessageWriter, Properties, SymbolText, Value,

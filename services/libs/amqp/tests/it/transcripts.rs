@@ -5,9 +5,6 @@
 //! >> the same, but it arrives together with the next line
 //! . what the driver does     = what it is told     < what the server sends     + seconds pass     ! violation
 //! ```
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
-
-mod notation;
 
 use std::{
     fmt::Write,
@@ -22,6 +19,8 @@ use amqp::{
     Message, Outgoing, Performative, SASL_HEADER, SaslCode, SessionId, Symbol, Value,
 };
 use bytes::BytesMut;
+
+use crate::notation;
 
 struct Player {
     connection: Connection,

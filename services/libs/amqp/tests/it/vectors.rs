@@ -1,5 +1,4 @@
 //! The frames of the real service (amqp §1.5), byte by byte, in both directions.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use amqp::{
     Attach, Begin, Close, DeliveryState, Detach, Disposition, End, Error, Flow, FrameHeader, FrameKind, MessageWriter,
