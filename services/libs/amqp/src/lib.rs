@@ -38,8 +38,8 @@ pub use frame::{
     AMQP_HEADER, FRAME_BYTES_MIN, FRAME_HEADER_BYTES, FrameError, FrameHeader, FrameKind, SASL_HEADER, put_frame,
 };
 pub use message::{
-    BATCH_FORMAT, Body, Header, MESSAGE_FORMAT, Message, MessageWriter, Properties, Sections, batched_messages,
-    put_batch,
+    BATCH_FORMAT, Body, Header, MESSAGE_FORMAT, Message, MessageId, MessageWriter, Properties, Sections,
+    batched_messages, put_batch,
 };
 pub use performative::{
     Attach, AttachTarget, Begin, Close, DeliveryState, Detach, Disposition, End, Error, Flow, Modified, Open,

@@ -8,7 +8,7 @@ use super::{
     shared::session_fault,
 };
 use crate::{
-    Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, Source, Target, condition,
+    Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, Target, condition,
 };
 
 /// Where a link stands.
@@ -314,7 +314,7 @@ impl Attach {
         Self {
             snd_settle_mode: self.snd_settle_mode,
             rcv_settle_mode: Some(self.rcv_settle_mode.unwrap_or(ReceiverSettleMode::First)),
-            source: Some(self.source.clone().unwrap_or_else(Source::default)),
+            source: Some(self.source.clone().unwrap_or_default()),
             target: Some(self.target.clone().unwrap_or_else(|| AttachTarget::Target(Target::default()))),
             properties: self.properties.clone(),
             ..Self::new(self.name.clone(), self.role.opposite())

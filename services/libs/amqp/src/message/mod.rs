@@ -5,7 +5,7 @@ mod sections;
 mod writer;
 
 pub use batch::{BATCH_FORMAT, MESSAGE_FORMAT, batched_messages, put_batch};
-pub use sections::{Header, Properties};
+pub use sections::{Header, MessageId, Properties};
 pub use writer::MessageWriter;
 
 use crate::types::{Decoder, Field, List, Malformed, Map, Value, code_of};

@@ -176,7 +176,7 @@ fn what_waits_to_be_settled_is_bounded_whatever_the_credit() {
         send(&mut pair.client.connection, sender, tag, b"x", false).unwrap();
     }
     pair.pump();
-    let [Event::Delivery(_), Event::Delivery(_), Event::Detach { link, error: Some(error) }, Event::Detach { .. }] =
+    let [Event::Delivery(_), Event::Delivery(_), Event::Detach { link, error: Some(error) }] =
         pair.server_events.as_slice()
     else {
         panic!("{:?}", pair.server_events)
@@ -289,8 +289,10 @@ fn a_receiver_drains_and_stops() {
 /// The sending end of a link that the client refuses or that we detach: nothing is left behind.
 #[test]
 fn a_half_sent_delivery_ends_with_its_link() {
-    let mut pair =
-        open(Config { incoming_window: 1, ..Config::default() }, Config { frame_bytes_max: 512, ..Config::default() });
+    let mut pair = Pair::open(
+        Config { incoming_window: 1, ..Config::default() },
+        Config { frame_bytes_max: 512, ..Config::default() },
+    );
     let session = pair.begin();
     let (_, first) = pair.link(session, Role::Receiver, "a", 5);
     let (_, second) = pair.link(session, Role::Receiver, "b", 5);

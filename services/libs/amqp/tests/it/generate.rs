@@ -186,6 +186,16 @@ fn map(pairs: BTreeMap<String, Node>) -> Node {
     Node::Map(pairs.into_iter().map(|(key, node)| (Node::String(key), node)).collect())
 }
 
+/// The id of a message.
+pub fn id() -> impl Strategy<Value = Node> {
+    prop_oneof![
+        ".{0,20}".prop_map(Node::String),
+        any::<u64>().prop_map(Node::ULong),
+        any::<[u8; 16]>().prop_map(Node::Uuid),
+        vec(any::<u8>(), 0..20).prop_map(Node::Binary),
+    ]
+}
+
 fn fields() -> impl Strategy<Value = Option<Fields>> {
     let pairs = proptest::collection::btree_map("[a-z:-]{1,12}", leaf(), 1..4);
     of(pairs.prop_map(|pairs| {

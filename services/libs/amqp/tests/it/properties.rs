@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use crate::generate::{Node, node, performative};
+use crate::generate::{Node, id, node, performative};
 use crate::pair::{End, Pair, send};
 use amqp::{
-    Attach, AttachTarget, Config, Connection, DeliveryState, Event, Message, MessageWriter, Performative, RawValue,
-    Role, SaslFrame, SendError, Source, Target, Value, put_value,
+    Attach, AttachTarget, Config, Connection, DeliveryState, Event, Message, MessageId, MessageWriter, Performative,
+    RawValue, Role, SaslFrame, SendError, Source, Target, Value, put_value,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -59,10 +59,10 @@ proptest! {
     }
 
     #[test]
-    fn messages_survive(properties in node(), data in vec(vec(any::<u8>(), 0..300), 1..4)) {
-        let id = properties.encoded();
+    fn messages_survive(id in id(), data in vec(vec(any::<u8>(), 0..300), 1..4)) {
+        let id = id.encoded();
         let mut bytes = Vec::new();
-        let properties = amqp::Properties { correlation_id: Some(RawValue::decode(&id).unwrap()), ..Default::default() };
+        let properties = amqp::Properties { correlation_id: Some(MessageId::decode(&id).unwrap()), ..Default::default() };
         let writer = MessageWriter::new(&mut bytes)
             .header(&amqp::Header { durable: Some(true), ..Default::default() })
             .delivery_annotations(|map| map.symbol("last_enqueued_sequence_number", &Value::Long(1)))

@@ -231,7 +231,7 @@ fn summary(payload: &[u8]) -> String {
         parts.push(format!("annotations {}", notation::describe(&Value::Map(annotations))));
     }
     if let Some(properties) = &message.properties {
-        let id = |name: &str, id: Option<amqp::RawValue<'_>>| {
+        let id = |name: &str, id: Option<amqp::MessageId<'_>>| {
             id.map(|id| format!("{name} {}", notation::describe(&id.value())))
         };
         parts.extend(id("message-id", properties.message_id));

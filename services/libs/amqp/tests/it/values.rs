@@ -190,6 +190,8 @@ fn sections_come_once_and_bodies_are_of_one_kind() {
     );
     assert_eq!(twice(|writer| writer.value(&Value::Null).value(&Value::Null)), Malformed::SecondSection(0x77));
     assert_eq!(twice(|writer| writer.value(&Value::Null).data(b"")), Malformed::TwoBodies);
+    let list_as_id = b"\x00\x53\x73\xc0\x02\x01\x45";
+    assert_eq!(Message::decode(list_as_id), Err(Malformed::Field("message_id")));
     let names = b"\x00\xa3\x10amqp:data:binary\xa0\x01x";
     assert_eq!(Message::decode(names).unwrap().body.data(), Some(b"x".as_slice()), "sections by name");
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The frames of the real service (amqp §1.5), byte by byte, in both directions.
 
 use amqp::{
-    Attach, Begin, Close, DeliveryState, Detach, Disposition, End, Error, Flow, FrameHeader, FrameKind, MessageWriter,
-    Open, Performative, Properties, RawValue, ReceiverSettleMode, Role, SaslCode, SaslFrame, SaslMechanisms,
+    Attach, Begin, Close, DeliveryState, Detach, Disposition, End, Error, Flow, FrameHeader, FrameKind, MessageId,
+    MessageWriter, Open, Performative, Properties, ReceiverSettleMode, Role, SaslCode, SaslFrame, SaslMechanisms,
     SaslOutcome, Secret, SenderSettleMode, Source, Symbols, Target, Transfer, Value, put_frame,
 };
 
@@ -161,7 +161,7 @@ fn flow_and_disposition() {
 fn answer_to_put_token() {
     let mut id = Vec::new();
     amqp::put_value(&Value::String("id-1"), &mut id);
-    let properties = Properties { correlation_id: Some(RawValue::decode(&id).unwrap()), ..Properties::default() };
+    let properties = Properties { correlation_id: Some(MessageId::decode(&id).unwrap()), ..Properties::default() };
     let mut payload = Vec::new();
     MessageWriter::new(&mut payload)
         .properties(&properties)
