@@ -7,9 +7,7 @@ use super::{
     session::Session,
     shared::session_fault,
 };
-use crate::{
-    Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, Target, condition,
-};
+use crate::{Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, Target, condition};
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

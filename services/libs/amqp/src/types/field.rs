@@ -54,7 +54,7 @@ fields! { bool: Boolean, u8: UByte, u16: UShort, u32: UInt, u64: ULong, i64: Tim
 
 impl<'a> Field<'a> for &'a str {
     fn decode(decoder: &mut Decoder<'a>, name: &'static str) -> Result<Self, Malformed> {
-        decoder.value()?.as_text().ok_or(Malformed::Field(name))
+        decoder.text()?.ok_or(Malformed::Field(name))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
