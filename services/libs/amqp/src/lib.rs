@@ -12,6 +12,43 @@
 //! [`Connection::handle_timeout`] when [`Connection::deadline`] has passed. Nothing here knows a socket, a task, a
 //! clock, a device or what an address means.
 //!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//!
+//! use amqp::{Config, Connection, DeliveryState, Error, Event, Message, SaslCode, Violation, condition};
+//! use bytes::BytesMut;
+//!
+//! /// Takes what was read from a socket; afterwards `connection.output()` is to be written to it.
+//! fn on_bytes(connection: &mut Connection, input: &mut BytesMut, now: Instant) -> Result<(), Violation> {
+//!     while let Some(event) = connection.receive(input, now)? {
+//!         match event {
+//!             Event::SaslInit(_) => connection.sasl_outcome(SaslCode::Ok),
+//!             Event::Open(_) => connection.open(),
+//!             Event::Attach { link, attach } if attach.address() == Some("inbox") => {
+//!                 connection.accept(link, attach.answer(), 100);
+//!             }
+//!             Event::Attach { link, .. } => {
+//!                 connection.refuse(link, Error::new(condition::NOT_FOUND, "there is only the inbox"));
+//!             }
+//!             Event::Delivery(delivery) => {
+//!                 let state = match Message::decode(&delivery.payload) {
+//!                     Ok(_) => DeliveryState::Accepted,
+//!                     Err(malformed) => DeliveryState::rejected(Error::new(condition::DECODE_ERROR, malformed.to_string())),
+//!                 };
+//!                 connection.settle(delivery.link, delivery.id, state);
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let mut connection = Connection::server(Arc::new(Config::default()), Instant::now());
+//! on_bytes(&mut connection, &mut BytesMut::from(amqp::AMQP_HEADER.as_slice()), Instant::now())?;
+//! assert_eq!(connection.output(), amqp::AMQP_HEADER);
+//! # Ok::<(), Violation>(())
+//! ```
+//!
 //! The layers, from the wire up, each in the words of the standard:
 //!
 //! | module | what it is |

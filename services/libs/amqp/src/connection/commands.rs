@@ -51,7 +51,8 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.set_credit(link, credit, shared)) == Some(true)
     }
 
-    /// Asks the sender of a link to send what it has at once; [`Event::Drained`] says that it has.
+    /// Asks the sender of a link to send what it has at once; [`Event::Drained`] says that it has. Nothing comes after
+    /// that until [`set_credit`](Self::set_credit).
     pub fn drain(&mut self, link: LinkId) -> bool {
         self.with_session(link.session, |session, shared| session.drain(link, shared)) == Some(true)
     }

@@ -53,11 +53,12 @@ pub enum Event {
     Credit { link: LinkId, credit: u32, drain: bool },
     /// The sender at the other end has nothing more; what was asked for with [`drain`](super::Connection::drain) is over.
     Drained { link: LinkId },
-    /// A session whose window was used up takes transfers again.
+    /// A session whose window was used up takes deliveries again.
     WindowOpen(SessionId),
     /// What became of a delivery that we sent. Once for each delivery.
     Outcome(Outcome),
-    /// The link is gone: the peer detached it, or broke its rules, which `error` then tells.
+    /// The link is gone: the peer detached it, or broke its rules, which `error` then tells. What became of deliveries
+    /// without an outcome will not be told, and settling those that came means nothing any more.
     Detach { link: LinkId, error: Option<Box<Error>> },
     /// The session is gone with all its links: the peer ended it, or broke its rules, which `error` then tells.
     End { session: SessionId, error: Option<Box<Error>> },
@@ -74,9 +75,10 @@ pub struct Delivery {
     pub tag: DeliveryTag,
     /// [`MESSAGE_FORMAT`](crate::MESSAGE_FORMAT), [`BATCH_FORMAT`](crate::BATCH_FORMAT), or unknown.
     pub message_format: u32,
-    /// The peer does not want to know what becomes of it.
+    /// The peer does not want to know what becomes of it. Otherwise it must be told, even on a link that was negotiated
+    /// to be settled (amqp R15).
     pub settled: bool,
-    /// An encoded [`Message`](crate::Message).
+    /// An encoded [`Message`](crate::Message). It keeps the buffer that was read from.
     pub payload: Bytes,
 }
 
@@ -139,11 +141,11 @@ pub enum Violation {
     Unexpected(&'static str),
     #[error("the SASL mechanism {0} was not offered")]
     Mechanism(String),
-    #[error("channel {0} is beyond channel-max, in use, or no session")]
-    Channel(u16),
+    #[error("channel {channel} {problem}")]
+    Channel { channel: u16, problem: &'static str },
     #[error("handle {0} is beyond handle-max")]
     Handle(u32),
-    #[error("more sessions than {0}")]
+    #[error("more sessions than {0}, or than the peer has channels for")]
     TooManySessions(usize),
     #[error("an idle-time-out of {0} ms is too short")]
     IdleTimeout(u32),

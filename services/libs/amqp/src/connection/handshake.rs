@@ -190,6 +190,7 @@ impl Connection {
             return Err(Violation::Unexpected("a second open"));
         }
         self.is_open_received = true;
+        self.remote_channel_max = open.channel_max.unwrap_or(u16::MAX);
         let config = &self.shared.config;
         let peer_max = open.max_frame_size.unwrap_or(u32::MAX).max(crate::FRAME_BYTES_MIN);
         self.shared.frame_bytes_max = config.frame_bytes_max.min(peer_max);

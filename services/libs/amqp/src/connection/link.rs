@@ -27,7 +27,6 @@ pub(super) struct Link {
     /// What our end is.
     pub role: Role,
     pub state: LinkState,
-    pub remote_handle: Option<u32>,
     /// Needed until both ends are attached.
     name: Option<Box<str>>,
     pub delivery_count: u32,
@@ -49,7 +48,6 @@ impl Link {
             id,
             role,
             state,
-            remote_handle: None,
             name: Some(name.into()),
             delivery_count: 0,
             credit: 0,
@@ -96,8 +94,8 @@ impl Link {
         }
     }
 
-    /// Whether the peer should hear of more credit: before it runs out (amqp R13), but not for every single message.
-    fn renew_credit(&mut self) -> bool {
+    /// Raises the credit when it is time: before it runs out (amqp R13), but not for every single message. Whether it did.
+    fn top_up(&mut self) -> bool {
         let target = self.credit_window.saturating_sub(self.unsettled);
         let gain = target.saturating_sub(self.credit);
         let is_low = self.credit < self.credit_window.div_ceil(2);
@@ -134,7 +132,6 @@ impl Session {
         };
         self.remote_handles.insert(attach.handle, id.slot);
         let Some(link) = self.link_mut(id) else { return Ok(()) };
-        link.remote_handle = Some(attach.handle);
         match link.role {
             Role::Sender => link.message_bytes_max = attach.max_message_size.unwrap_or(0),
             Role::Receiver => {
@@ -143,7 +140,8 @@ impl Session {
             }
         }
         let is_answer = link.state == LinkState::Attached;
-        if is_answer && link.credit_window > 0 {
+        // Without a source it is a refusal, and nothing will come.
+        if attach.source.is_some() {
             self.renew_credit(id, shared);
         }
         shared.event(if is_answer { Event::Attached { link: id, attach } } else { Event::Attach { link: id, attach } });
@@ -155,8 +153,12 @@ impl Session {
             let description = format!("more links than {} on one connection", shared.config.links_max);
             return Err(session_fault(condition::RESOURCE_LIMIT_EXCEEDED, description));
         }
-        shared.links += 1;
         let slot = lowest_free(&mut self.links);
+        if slot as u64 > self.remote_handle_max.into() {
+            let description = format!("the answer would need a handle above {}", self.remote_handle_max);
+            return Err(session_fault(condition::RESOURCE_LIMIT_EXCEEDED, description));
+        }
+        shared.links += 1;
         let id = LinkId { session: self.id, slot: slot as u32, serial: shared.next_serial() };
         self.links[slot] = Some(Box::new(Link::new(id, role, state, name)));
         Ok(id)
@@ -268,6 +270,7 @@ impl Session {
     pub fn set_credit(&mut self, id: LinkId, credit: u32, shared: &mut Shared) -> bool {
         let Some(link) = self.link_mut(id).filter(|link| link.role == Role::Receiver) else { return false };
         link.credit_window = credit;
+        link.is_draining = false;
         let target = credit.saturating_sub(link.unsettled);
         if link.state == LinkState::Attached && target != link.credit {
             link.credit = target;
@@ -277,14 +280,15 @@ impl Session {
     }
 
     pub fn renew_credit(&mut self, id: LinkId, shared: &mut Shared) {
-        if self.link_mut(id).is_some_and(Link::renew_credit) {
+        if self.link_mut(id).is_some_and(Link::top_up) {
             self.write_flow(Some(id), shared);
         }
     }
 
     /// Asks the sender to send what it has at once and to give the rest of the credit back.
     pub fn drain(&mut self, id: LinkId, shared: &mut Shared) -> bool {
-        let Some(link) = self.link_mut(id).filter(|link| link.role == Role::Receiver) else { return false };
+        let is_receiver = |link: &&mut Link| link.role == Role::Receiver && link.state == LinkState::Attached;
+        let Some(link) = self.link_mut(id).filter(is_receiver) else { return false };
         link.is_draining = true;
         self.write_flow(Some(id), shared);
         true

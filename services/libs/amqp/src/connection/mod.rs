@@ -38,6 +38,8 @@ pub struct Connection {
     stage: Stage,
     is_open_sent: bool,
     is_open_received: bool,
+    /// The highest channel that the peer takes from us.
+    remote_channel_max: u16,
     silence: Silence,
     /// By our channel.
     sessions: Vec<Option<Box<Session>>>,
@@ -58,6 +60,7 @@ impl Connection {
             stage,
             is_open_sent: false,
             is_open_received: false,
+            remote_channel_max: u16::MAX,
             sessions: Vec::new(),
             remote_channels: Numbers::default(),
         }
@@ -117,7 +120,8 @@ impl Connection {
             return Err(violation);
         }
         if self.silence.is_heartbeat_due(now) {
-            if self.shared.output.len() == 0 {
+            // What waits to be written will break the silence as well.
+            if self.shared.output.len() == 0 && self.is_open_sent {
                 self.shared.output.frame_with(0, |_| {});
             }
             self.silence.wrote(now);
@@ -132,14 +136,16 @@ impl Connection {
         self.stage == Stage::Closed
     }
 
-    /// Says goodbye, once: the peer's close comes as [`Event::Close`], if it comes.
+    /// Says goodbye, once: the peer's close comes as [`Event::Close`], if it comes. Before the connection is open there
+    /// is nobody to say it to.
     pub fn close(&mut self, error: Option<Error>) {
-        if !matches!(self.stage, Stage::Frames) {
-            self.stage = Stage::Closed;
-            return;
-        }
-        if !self.is_open_sent {
-            self.open();
+        match self.stage {
+            Stage::Frames => self.open(),
+            Stage::Closing => return,
+            _ => {
+                self.stage = Stage::Closed;
+                return;
+            }
         }
         self.shared.output.frame(0, &Performative::Close(Close { error }));
         self.stage = Stage::Closing;
@@ -156,7 +162,7 @@ impl Connection {
     /// Tells the peer what it did, where it can understand that.
     fn fail(&mut self, violation: &Violation) {
         let condition = match violation {
-            Violation::Frame(_) | Violation::Channel(_) | Violation::Handle(_) => condition::FRAMING_ERROR,
+            Violation::Frame(_) | Violation::Channel { .. } | Violation::Handle(_) => condition::FRAMING_ERROR,
             Violation::Malformed(_) => condition::DECODE_ERROR,
             Violation::TooManySessions(_) | Violation::Silence => condition::RESOURCE_LIMIT_EXCEEDED,
             _ => condition::NOT_ALLOWED,
@@ -250,12 +256,12 @@ impl Connection {
         take: impl FnOnce(&mut Session, &mut Shared) -> Result<(), Fault>,
     ) -> Result<(), Violation> {
         if !self.is_open_received {
-            return Err(Violation::Unexpected("a frame of a session before open"));
+            return Err(Violation::Unexpected("a frame of a session before the open"));
         }
         let Some(session) = session_by_remote_channel(&mut self.sessions, &self.remote_channels, channel) else {
             // Late words about a session that is gone (amqp R31), or about all of them.
             let may_be_late = self.stage == Stage::Closing || self.remote_channels.may_be_gone(channel.into());
-            return if may_be_late { Ok(()) } else { Err(Violation::Channel(channel)) };
+            return if may_be_late { Ok(()) } else { Err(Violation::Channel { channel, problem: "has no session" }) };
         };
         if session.is_ending {
             return Ok(());
@@ -280,9 +286,14 @@ impl Connection {
     }
 
     fn on_begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Violation> {
-        let is_in_use = self.remote_channels.get(channel.into()).is_some();
-        if !self.is_open_received || is_in_use || channel > self.shared.config.channel_max {
-            return Err(Violation::Channel(channel));
+        if !self.is_open_received {
+            return Err(Violation::Unexpected("a begin before the open"));
+        }
+        if channel > self.shared.config.channel_max {
+            return Err(Violation::Channel { channel, problem: "is beyond channel-max" });
+        }
+        if self.remote_channels.get(channel.into()).is_some() {
+            return Err(Violation::Channel { channel, problem: "has a session already" });
         }
         let place = match begin.remote_channel {
             Some(ours) => usize::from(ours),
@@ -290,7 +301,7 @@ impl Connection {
         };
         let session = self.sessions.get_mut(place).and_then(Option::as_mut);
         let Some(session) = session.filter(|session| session.remote_channel.is_none()) else {
-            return Err(Violation::Channel(channel));
+            return Err(Violation::Channel { channel, problem: "answers a session that was not begun" });
         };
         self.remote_channels.insert(channel.into(), place as u32);
         session.on_begin(channel, begin);
@@ -304,7 +315,7 @@ impl Connection {
     }
 
     fn new_session(&mut self) -> Option<usize> {
-        let limit = self.shared.config.sessions_max.min(usize::from(u16::MAX) + 1);
+        let limit = self.shared.config.sessions_max.min(usize::from(self.remote_channel_max) + 1);
         let place = lowest_free(&mut self.sessions);
         if place >= limit {
             self.sessions.pop();

@@ -26,10 +26,8 @@ impl Session {
     /// How many deliveries can be sent on the link at this moment.
     pub fn sendable(&self, id: LinkId, shared: &Shared) -> u32 {
         let Some(link) = self.link(id).filter(|link| link.role == Role::Sender) else { return 0 };
-        if link.state != LinkState::Attached
-            || self.half_sent.is_some()
-            || shared.output.len() >= shared.config.output_bytes_max
-        {
+        let is_full = shared.output.len() >= shared.config.output_bytes_max;
+        if link.state != LinkState::Attached || !self.is_window_open() || is_full {
             return 0;
         }
         let places = shared.config.unsettled_outgoing_max.saturating_sub(self.outgoing.len());
@@ -63,7 +61,7 @@ impl Session {
         Ok(delivery_id)
     }
 
-    fn check_send(&mut self, id: LinkId, outgoing: &Outgoing<'_>, shared: &Shared) -> Result<(), SendError> {
+    fn check_send(&self, id: LinkId, outgoing: &Outgoing<'_>, shared: &Shared) -> Result<(), SendError> {
         let link = self.link(id).filter(|link| link.role == Role::Sender && link.state == LinkState::Attached);
         let link = link.ok_or(SendError::Gone)?;
         let max = link.message_bytes_max;
@@ -73,8 +71,7 @@ impl Session {
         if link.credit == 0 {
             return Err(SendError::NoCredit);
         }
-        if self.half_sent.is_some() || self.remote_incoming_window == 0 {
-            self.is_blocked = true;
+        if !self.is_window_open() {
             return Err(SendError::NoWindow);
         }
         if shared.output.len() >= shared.config.output_bytes_max {

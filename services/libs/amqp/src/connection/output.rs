@@ -61,11 +61,35 @@ impl Output {
         self.bytes.len() - self.written
     }
 
-    /// Once all is written the buffer is given back: an idle connection has none.
+    /// Once all is written the buffer is given back: an idle connection has none. Where some always waits, what is
+    /// written is cut off when it is the greater part, so that the buffer does not grow for ever.
     pub fn consume(&mut self, count: usize) {
         self.written = (self.written + count).min(self.bytes.len());
         if self.written == self.bytes.len() {
             *self = Self { disposition: self.disposition.take(), ..Self::default() };
+        } else if self.written > self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Output;
+
+    #[test]
+    fn a_peer_that_reads_slowly_does_not_make_the_buffer_grow() {
+        let mut output = Output::default();
+        output.raw(&[0; 1000]);
+        for round in 0..1000_u32 {
+            output.raw(&round.to_be_bytes().repeat(25));
+            output.consume(100);
+            assert_eq!(output.len(), 1000);
+            assert!(output.bytes.capacity() <= 4400, "{}", output.bytes.capacity());
+        }
+        assert_eq!(output.unwritten().last_chunk(), Some(&999_u32.to_be_bytes()));
+        output.consume(1000);
+        assert_eq!((output.len(), output.bytes.capacity()), (0, 0));
     }
 }

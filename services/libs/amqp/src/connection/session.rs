@@ -25,8 +25,8 @@ pub(super) struct Session {
     pub next_outgoing_id: u32,
     /// Transfers that the peer takes.
     pub remote_incoming_window: u32,
-    /// Somebody wanted to send and could not.
-    pub is_blocked: bool,
+    /// The highest handle that the peer takes from us.
+    pub remote_handle_max: u32,
     pub next_delivery_id: u32,
     pub last_incoming_delivery: Option<u32>,
     /// By our handle.
@@ -49,7 +49,7 @@ impl Session {
             received_since_flow: 0,
             next_outgoing_id: FIRST_OUTGOING_ID,
             remote_incoming_window: 0,
-            is_blocked: false,
+            remote_handle_max: u32::MAX,
             next_delivery_id: 0,
             last_incoming_delivery: None,
             links: Vec::new(),
@@ -65,6 +65,7 @@ impl Session {
         self.remote_channel = Some(remote_channel);
         self.next_incoming_id = begin.next_outgoing_id;
         self.remote_incoming_window = begin.incoming_window;
+        self.remote_handle_max = begin.handle_max.unwrap_or(u32::MAX);
     }
 
     /// Our begin; every field that clients look for has a number (amqp R8).
@@ -146,10 +147,10 @@ impl Session {
     }
 
     pub fn on_flow(&mut self, flow: &Flow, shared: &mut Shared) -> Result<(), Fault> {
+        let was_open = self.is_window_open();
         self.update_window(flow);
         self.send_rest(shared);
-        if self.is_blocked && self.remote_incoming_window > 0 && self.half_sent.is_none() {
-            self.is_blocked = false;
+        if !was_open && self.is_window_open() {
             shared.event(Event::WindowOpen(self.id));
         }
         let mut link = None;
@@ -169,6 +170,11 @@ impl Session {
             self.write_flow(link, shared);
         }
         Ok(())
+    }
+
+    /// Whether a delivery can begin.
+    pub fn is_window_open(&self) -> bool {
+        self.remote_incoming_window > 0 && self.half_sent.is_none()
     }
 
     /// AMQP 1.0 §2.5.6: what the peer takes, less what is on its way.

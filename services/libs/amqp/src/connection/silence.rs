@@ -6,9 +6,11 @@ use super::{Config, Violation};
 
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// The longest silence that is allowed to the peer now.
+    /// When the connection must be open.
+    handshake_deadline: Instant,
+    /// The longest silence that is allowed to the peer.
     peer_max: Duration,
-    /// The longest silence that we allow ourselves; `None` until the connection is open.
+    /// The longest silence that we allow ourselves; `None` until the peer has opened the connection.
     own_max: Option<Duration>,
     last_received: Instant,
     last_written: Instant,
@@ -18,8 +20,14 @@ pub(super) struct Silence {
 
 impl Silence {
     pub fn new(config: &Config, now: Instant) -> Self {
-        let peer_max = config.handshake_timeout;
-        Self { peer_max, own_max: None, last_received: now, last_written: now, left: 0 }
+        Self {
+            handshake_deadline: now + config.handshake_timeout,
+            peer_max: config.silence_max,
+            own_max: None,
+            last_received: now,
+            last_written: now,
+            left: 0,
+        }
     }
 
     /// The peer has opened the connection and wants to hear from us this often (0: it does not care).
@@ -30,13 +38,12 @@ impl Silence {
         }
         let interval = if asked.is_zero() { config.heartbeat_interval_max } else { asked / 2 };
         self.own_max = Some(interval.min(config.heartbeat_interval_max));
-        self.peer_max = config.silence_max;
         Ok(())
     }
 
-    /// Bytes that are on their way are a sign of life, but only new ones; before the open nothing is.
+    /// Bytes that are on their way are a sign of life, but only new ones.
     pub fn received(&mut self, available: usize, now: Instant) {
-        if self.own_max.is_some() && available > self.left {
+        if available > self.left {
             self.last_received = now;
         }
     }
@@ -50,13 +57,15 @@ impl Silence {
     }
 
     pub fn deadline(&self) -> Instant {
-        let give_up = self.last_received + self.peer_max;
-        self.own_max.map_or(give_up, |own_max| give_up.min(self.last_written + own_max))
+        let Some(own_max) = self.own_max else { return self.handshake_deadline };
+        (self.last_received + self.peer_max).min(self.last_written + own_max)
     }
 
     pub fn violation(&self, now: Instant) -> Option<Violation> {
-        let violation = if self.own_max.is_some() { Violation::Silence } else { Violation::HandshakeTimeout };
-        (now >= self.last_received + self.peer_max).then_some(violation)
+        match self.own_max {
+            None => (now >= self.handshake_deadline).then_some(Violation::HandshakeTimeout),
+            Some(_) => (now >= self.last_received + self.peer_max).then_some(Violation::Silence),
+        }
     }
 
     pub fn is_heartbeat_due(&self, now: Instant) -> bool {

@@ -1,5 +1,7 @@
 //! What may become of a delivery (AMQP 1.0 §3.4).
 
+use std::sync::Arc;
+
 use super::Error;
 use crate::types::{Decoder, Field, Fields, Malformed, code_of, composite, put_composite};
 
@@ -23,23 +25,23 @@ composite! {
     }
 }
 
-/// The state of a delivery; all but `Received` are outcomes.
+/// The state of a delivery; all but `Received` are outcomes. One disposition may speak of thousands, so copies are cheap.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DeliveryState {
     Received(Received),
     /// The receiver has taken the message.
     Accepted,
     /// Write it with an error, always: Java reads it unasked (amqp R28).
-    Rejected(Option<Box<Error>>),
+    Rejected(Option<Arc<Error>>),
     /// The receiver has not looked at the message and will not.
     Released,
-    Modified(Box<Modified>),
+    Modified(Arc<Modified>),
 }
 
 impl DeliveryState {
     /// Rejected, and why.
     pub fn rejected(error: Error) -> Self {
-        Self::Rejected(Some(Box::new(error)))
+        Self::Rejected(Some(Arc::new(error)))
     }
 
     /// Whether it says what became of the delivery.
@@ -54,8 +56,8 @@ impl Field<'_> for DeliveryState {
         Ok(match code.and_then(|code| u8::try_from(code).ok()) {
             Some(code_of::ACCEPTED) => decoder.fields().map(|_| Self::Accepted)?,
             Some(code_of::RELEASED) => decoder.fields().map(|_| Self::Released)?,
-            Some(Rejected::CODE) => Self::Rejected(Rejected::decode_fields(decoder)?.error.map(Box::new)),
-            Some(Modified::CODE) => Self::Modified(Box::new(Modified::decode_fields(decoder)?)),
+            Some(Rejected::CODE) => Self::Rejected(Rejected::decode_fields(decoder)?.error.map(Arc::new)),
+            Some(Modified::CODE) => Self::Modified(Arc::new(Modified::decode_fields(decoder)?)),
             Some(Received::CODE) => Self::Received(Received::decode_fields(decoder)?),
             _ => return Err(Malformed::NotDescribedAs { expected: "a delivery state", found: code }),
         })

@@ -318,6 +318,31 @@ fn windows_are_renewed_at_half() {
     }
 }
 
+/// A driver that asks how much it can send, and never tries in vain, hears of the window as well.
+#[test]
+fn an_open_window_is_told_to_who_did_not_try() {
+    let mut pair = Pair::open(Config { incoming_window: 2, ..Config::default() }, Config::default());
+    let session = pair.begin();
+    let (_, server) = pair.link(session, Role::Receiver, "l", 100);
+    assert_eq!(pair.server.connection.sendable(server), 2);
+    for tag in 0..2 {
+        send(&mut pair.server.connection, server, tag, b"x", true).unwrap();
+    }
+    assert_eq!(pair.server.connection.sendable(server), 0);
+    pair.pump();
+    assert!(matches!(pair.server_events.first(), Some(Event::WindowOpen(_))), "{:?}", pair.server_events);
+    assert!(pair.server.connection.sendable(server) > 0);
+}
+
+#[test]
+fn no_more_sessions_than_the_peer_has_channels() {
+    let mut pair = Pair::open(Config::default(), Config { channel_max: 1, ..Config::default() });
+    assert!(pair.client.connection.begin().is_some() && pair.client.connection.begin().is_some());
+    assert_eq!(pair.client.connection.begin(), None);
+    pair.pump();
+    assert_eq!((&pair.client.violation, &pair.server.violation), (&None, &None));
+}
+
 #[test]
 fn close_is_answered_and_ends_everything() {
     let mut pair = Pair::open(Config::default(), Config::default());
@@ -349,6 +374,27 @@ fn bytes_on_their_way_are_a_sign_of_life_and_standing_ones_are_not() {
     assert_eq!(server.receive(&mut input, later + Duration::from_secs(400)), Ok(None));
     assert_eq!(server.handle_timeout(later + Duration::from_secs(479)), Ok(()));
     assert_eq!(server.handle_timeout(later + Duration::from_secs(480)), Err(Violation::Silence));
+}
+
+#[test]
+fn silence_counts_from_what_was_last_heard_however_late_the_open_came() {
+    let config = Config { silence_max: Duration::from_secs(10), ..Config::default() };
+    let (start, open) = (Instant::now(), start_of_a_client());
+    let mut server = Connection::server(Arc::new(config), start);
+    let late = start + Duration::from_secs(29);
+    assert_eq!(server.deadline(), start + Duration::from_secs(30));
+    let mut input = BytesMut::from(open.as_slice());
+    assert!(matches!(server.receive(&mut input, late), Ok(Some(Event::Open(_)))));
+    server.open();
+    assert_eq!(server.deadline(), late + Duration::from_secs(10));
+    assert_eq!(server.handle_timeout(late + Duration::from_secs(9)), Ok(()));
+    assert_eq!(server.handle_timeout(late + Duration::from_secs(10)), Err(Violation::Silence));
+}
+
+fn start_of_a_client() -> Vec<u8> {
+    let mut client = Connection::client(Arc::new(Config::default()), None, Instant::now());
+    client.open();
+    client.output().to_vec()
 }
 
 /// What a connection holds on the heap is measured by `cargo bench -p amqp --bench idle`.

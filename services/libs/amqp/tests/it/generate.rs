@@ -1,7 +1,7 @@
 //! Any values, any frames. Fields whose null means a default are never given that default in words, so that a codec which
 //! writes null for it says the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use amqp::{
     Attach, AttachTarget, Begin, Close, DeliveryState, DeliveryTag, Descriptor, Detach, Disposition, End, Error,
@@ -231,9 +231,9 @@ pub fn delivery_state() -> impl Strategy<Value = DeliveryState> {
     prop_oneof![
         Just(DeliveryState::Accepted),
         Just(DeliveryState::Released),
-        of(error()).prop_map(|error| DeliveryState::Rejected(error.map(Box::new))),
+        of(error()).prop_map(|error| DeliveryState::Rejected(error.map(Arc::new))),
         (yes(), yes(), fields()).prop_map(|(delivery_failed, undeliverable_here, message_annotations)| {
-            DeliveryState::Modified(Box::new(Modified { delivery_failed, undeliverable_here, message_annotations }))
+            DeliveryState::Modified(Arc::new(Modified { delivery_failed, undeliverable_here, message_annotations }))
         }),
         (any::<u32>(), any::<u64>()).prop_map(|(section_number, section_offset)| {
             DeliveryState::Received(Received { section_number, section_offset })

@@ -307,7 +307,9 @@ fn state_name(state: &DeliveryState) -> String {
     match state {
         DeliveryState::Accepted => "accepted".to_owned(),
         DeliveryState::Released => "released".to_owned(),
-        DeliveryState::Rejected(error) => format!("rejected {}", condition(error.clone())),
+        DeliveryState::Rejected(error) => {
+            format!("rejected {}", error.as_ref().map_or("without error", |error| &error.condition))
+        }
         other => format!("{other:?}"),
     }
 }
