@@ -99,8 +99,8 @@ impl Link {
         let target = self.credit_window.saturating_sub(self.unsettled);
         let gain = target.saturating_sub(self.credit);
         let is_low = self.credit < self.credit_window.div_ceil(2);
-        let is_due =
-            self.state == LinkState::Attached && !self.is_draining && is_low && gain >= (self.credit_window / 4).max(1);
+        let is_receiving = self.role == Role::Receiver && self.state == LinkState::Attached && !self.is_draining;
+        let is_due = is_receiving && is_low && gain >= (self.credit_window / 4).max(1);
         if is_due {
             self.credit = target;
         }

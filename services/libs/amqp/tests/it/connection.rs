@@ -286,6 +286,30 @@ fn a_receiver_drains_and_stops() {
     assert_eq!(pair.server.connection.sendable(server), 3);
 }
 
+/// Credit is the receiver's to give, whatever the driver of the sender says.
+#[test]
+fn a_sender_gives_itself_no_credit() {
+    let mut pair = Pair::open(Config::default(), Config::default());
+    let session = pair.begin();
+    let (client, server) = pair.link(session, Role::Receiver, "l", 0);
+    pair.client.connection.attach(session, Attach::new("n", Role::Receiver), 0).unwrap();
+    pair.pump();
+    let Some(Event::Attach { link, attach }) = pair.server_events.pop() else { panic!("{:?}", pair.server_events) };
+    assert!(pair.server.connection.accept(link, attach.answer(), 1000));
+    assert_eq!(pair.server.connection.sendable(link), 0);
+    assert!(!pair.server.connection.set_credit(server, 5) && !pair.server.connection.drain(server));
+    assert_eq!(pair.server.connection.sendable(server), 0);
+    let sender = pair.client.connection.attach(session, Attach::new("m", Role::Sender), 7).unwrap();
+    pair.pump();
+    let Some(Event::Attach { link, attach }) = pair.server_events.last() else { panic!("{:?}", pair.server_events) };
+    assert!(pair.server.connection.accept(*link, attach.answer(), 0));
+    pair.pump();
+    assert_eq!(send(&mut pair.client.connection, sender, 1, b"x", true), Err(SendError::NoCredit));
+    pair.client.connection.set_credit(client, 1);
+    pair.pump();
+    assert_eq!(pair.server.connection.sendable(server), 1);
+}
+
 /// The sending end of a link that the client refuses or that we detach: nothing is left behind.
 #[test]
 fn a_half_sent_delivery_ends_with_its_link() {
