@@ -1,6 +1,6 @@
 //! The two ends of a link (AMQP 1.0 §3.5).
 
-use crate::types::{Fields, OwnedValue, Symbol, Symbols, code_of, composite};
+use crate::types::{Fields, OwnedValue, Symbol, Symbols, Value, code_of, composite};
 
 composite! {
     /// Where the messages of a link come from (AMQP 1.0 §3.5.3). Described values (filters, outcomes) stay as they came.
@@ -41,6 +41,14 @@ impl Source {
     /// A source that is only an address.
     pub fn at(address: impl Into<String>) -> Self {
         Self { address: Some(address.into()), ..Self::default() }
+    }
+
+    /// What the filter with this name says. It should be described, by its name or by a number; some send it bare.
+    pub fn filter_value(&self, name: &str) -> Option<Value<'_>> {
+        match self.filter.as_ref()?.get(name)? {
+            Value::Described(described) => Some(described.value()),
+            bare => Some(bare),
+        }
     }
 }
 

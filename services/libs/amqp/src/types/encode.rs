@@ -154,8 +154,10 @@ pub(crate) fn put_composite(code: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut
     put_list(out, write);
 }
 
+/// What is not ASCII cannot be a symbol; as a string it is at least read.
 pub(crate) fn put_symbol(text: &str, out: &mut Vec<u8>) {
-    put_variable(c::SYMBOL8, c::SYMBOL32, text.as_bytes(), out);
+    let [short, long] = if text.is_ascii() { [c::SYMBOL8, c::SYMBOL32] } else { [c::STRING8, c::STRING32] };
+    put_variable(short, long, text.as_bytes(), out);
 }
 
 fn put_descriptor(descriptor: Descriptor<'_>, out: &mut Vec<u8>) {

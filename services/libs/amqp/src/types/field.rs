@@ -72,9 +72,7 @@ impl<'a> Field<'a> for SymbolText<'a> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        // What is not ASCII cannot be a symbol.
-        let value = if self.0.is_ascii() { Value::Symbol(self.0) } else { Value::String(self.0) };
-        put_value(&value, out);
+        put_value(&Value::Symbol(self.0), out);
     }
 }
 

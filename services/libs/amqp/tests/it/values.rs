@@ -1,8 +1,8 @@
 //! Every encoding of every type, and what is refused.
 
 use amqp::{
-    Body, DEPTH_MAX, Descriptor, Malformed, Message, MessageWriter, Properties, SymbolText, Value,
-    ZERO_WIDTH_ELEMENTS_MAX, put_list, put_value,
+    Body, DEPTH_MAX, Descriptor, Fields, Malformed, Message, MessageWriter, Properties, Source, SymbolText, Value,
+    ZERO_WIDTH_ELEMENTS_MAX, put_described, put_list, put_value,
 };
 
 /// All ways to write a value, the one we write first.
@@ -198,6 +198,28 @@ fn sections_come_once_and_bodies_are_of_one_kind() {
         Message::decode(b"\x00\x53\x10\x45").unwrap_err().to_string(),
         "a value described as 0x10 stands where a section of a message should"
     );
+}
+
+#[test]
+fn filters_are_described_by_name_or_number_or_not_at_all() {
+    const NAME: &str = "apache.org:selector-filter:string";
+    for descriptor in [Some(Descriptor::Name(NAME)), Some(Descriptor::Code(0x468c_0000_0004)), None] {
+        let filter = Fields::new(|map| {
+            map.entry_with(&Value::Symbol(NAME), |out| match descriptor {
+                Some(descriptor) => put_described(descriptor, out, |out| put_value(&Value::String("x > 1"), out)),
+                None => put_value(&Value::String("x > 1"), out),
+            });
+        });
+        let source = Source { filter: Some(filter), ..Source::at("a") };
+        assert_eq!(source.filter_value(NAME), Some(Value::String("x > 1")), "{descriptor:?}");
+        assert_eq!(source.filter_value("other"), None);
+    }
+    assert_eq!(Source::at("a").filter_value(NAME), None);
+}
+
+#[test]
+fn a_symbol_that_is_not_ascii_is_written_as_a_string() {
+    assert_eq!(encoded(&Value::Symbol("é")), encoded(&Value::String("é")));
 }
 
 fn encoded(value: &Value<'_>) -> Vec<u8> {
