@@ -6,7 +6,7 @@ use crate::{Attach, DeliveryState, Error, Role};
 /// A session or link that is gone is left alone: these return `false`, or
 /// nothing, and a driver that was about to hear of it need not care.
 impl Connection {
-    /// Begins a session; [`Event::Begin`] says when it is there, but it can be used at once. `None` if there are too
+    /// Begins a session; [`Event::Begin`](super::Event::Begin) says when it is there, but it can be used at once. `None` if there are too
     /// many, or the connection is not open.
     pub fn begin(&mut self) -> Option<SessionId> {
         if !self.is_open_sent || self.stage == Stage::Closing || self.stage == Stage::Closed {
@@ -51,7 +51,7 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.set_credit(link, credit, shared)) == Some(true)
     }
 
-    /// Asks the sender of a link to send what it has at once; [`Event::Drained`] says that it has. Nothing comes after
+    /// Asks the sender of a link to send what it has at once; [`Event::Drained`](super::Event::Drained) says that it has. Nothing comes after
     /// that until [`set_credit`](Self::set_credit).
     pub fn drain(&mut self, link: LinkId) -> bool {
         self.with_session(link.session, |session, shared| session.drain(link, shared)) == Some(true)

@@ -36,6 +36,7 @@ mod notation;
 /// A client and a server that talk through memory.
 mod pair;
 
+mod chaos;
 mod connection;
 mod differential;
 mod properties;
