@@ -7,7 +7,10 @@ use super::{
     session::Session,
     shared::session_fault,
 };
-use crate::{Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, Target, condition};
+use crate::{
+    Attach, AttachTarget, Detach, Error, Flow, Performative, ReceiverSettleMode, Role, SenderSettleMode, Target,
+    condition,
+};
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,14 +206,19 @@ impl Session {
 
     /// Refuses a link as the real service does: an attach without source and target, then the detach (amqp R19).
     pub fn refuse(&mut self, id: LinkId, error: Error, shared: &mut Shared) -> bool {
-        let Some(link) = self.link_mut(id).filter(|link| link.state == LinkState::Asked) else { return false };
+        let is_asked = self.link(id).is_some_and(|link| link.state == LinkState::Asked);
+        is_asked && self.detach(id, Some(error), shared)
+    }
+
+    /// Answers an attach without source and target, before a detach: an end that never attached cannot detach.
+    fn attach_to_nothing(&mut self, id: LinkId, shared: &mut Shared) {
+        let Some(link) = self.link_mut(id).filter(|link| link.state == LinkState::Asked) else { return };
         let name = link.name.take().unwrap_or_default();
         let mut answer = Attach::new(name, link.role);
         answer.handle = id.slot;
-        answer.snd_settle_mode = Some(crate::SenderSettleMode::Unsettled);
+        answer.snd_settle_mode = Some(SenderSettleMode::Unsettled);
         answer.rcv_settle_mode = Some(ReceiverSettleMode::First);
         self.write_attach(id, answer, shared);
-        self.detach(id, Some(error), shared)
     }
 
     /// Detaches a link from our side, for good: nothing of it counts any more.
@@ -218,6 +226,7 @@ impl Session {
         if self.link_mut(id).is_none() {
             return false;
         }
+        self.attach_to_nothing(id, shared);
         let detach = Detach { handle: id.slot, closed: true, error };
         shared.output.frame(self.id.channel, &Performative::Detach(detach));
         self.forget_deliveries(id, shared);
@@ -238,14 +247,8 @@ impl Session {
     pub fn on_detach(&mut self, detach: Detach, shared: &mut Shared) {
         let Some(link) = self.by_remote_handle(detach.handle) else { return };
         let (id, state) = (link.id, link.state);
-        if state == LinkState::Asked {
-            // An end that never attached cannot detach.
-            let name = link.name.take().unwrap_or_default();
-            let mut answer = Attach::new(name, link.role);
-            answer.handle = id.slot;
-            self.write_attach(id, answer, shared);
-        }
         if state != LinkState::Detaching {
+            self.attach_to_nothing(id, shared);
             let answer = Detach { handle: id.slot, closed: detach.closed, error: None };
             shared.output.frame(self.id.channel, &Performative::Detach(answer));
             shared.event(Event::Detach { link: id, error: detach.error.map(Box::new) });

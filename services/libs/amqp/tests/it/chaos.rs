@@ -95,7 +95,7 @@ fn pick<T: Clone>(from: &[T], index: Index) -> Option<T> {
     (!from.is_empty()).then(|| index.get(from).clone())
 }
 
-fn perform(connection: &mut Connection, known: &mut Known, act: &Act) -> Option<()> {
+fn perform(connection: &mut Connection, known: &mut Known, name: &str, act: &Act) -> Option<()> {
     match act {
         Act::Begin => known.sessions.extend(connection.begin()),
         Act::End(index) => _ = connection.end(pick(&known.sessions, *index)?, None),
@@ -104,7 +104,7 @@ fn perform(connection: &mut Connection, known: &mut Known, act: &Act) -> Option<
             let attach = Attach {
                 source: Some(Source::at("a")),
                 target: Some(AttachTarget::Target(Target::at("a"))),
-                ..Attach::new(format!("l{}", known.links.len()), role)
+                ..Attach::new(format!("{name}{}", known.links.len()), role)
             };
             known.links.extend(connection.attach(pick(&known.sessions, *session)?, attach, *credit));
         }
@@ -145,6 +145,7 @@ fn arrive(pair: &mut Pair, from_client: bool, knowns: &mut (Known, Known)) {
         (&mut pair.server, &mut pair.client, &mut knowns.0)
     };
     let bytes = from.take_output(now);
+    pair.referee.hear(usize::from(!from_client), &bytes);
     to.read(&bytes, pair.piece_bytes, now, |_, event| known.hear(event));
     assert_eq!(to.violation, None);
 }
@@ -173,8 +174,8 @@ proptest! {
                 Act::Arrive => arrive(&mut pair, *is_client, &mut knowns),
                 // More than the limit would rightly be refused.
                 Act::Attach { .. } if knowns.0.links.len().max(knowns.1.links.len()) >= LINKS / 2 => {}
-                _ if *is_client => _ = perform(&mut pair.client.connection, &mut knowns.0, act),
-                _ => _ = perform(&mut pair.server.connection, &mut knowns.1, act),
+                _ if *is_client => _ = perform(&mut pair.client.connection, &mut knowns.0, "client", act),
+                _ => _ = perform(&mut pair.server.connection, &mut knowns.1, "server", act),
             }
         }
         // All is ended, by both at once.

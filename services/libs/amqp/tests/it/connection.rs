@@ -196,6 +196,7 @@ fn incomplete_deliveries_are_bounded_in_all() {
     send(&mut pair.client.connection, first, 1, &[0; 5_000], false).unwrap();
     send(&mut pair.client.connection, second, 1, &[0; 5_000], false).unwrap();
     let wire = pair.client.take_output(pair.now);
+    pair.referee.hear(0, &wire);
     let now = pair.now;
     pair.server.read(&wire, wire.len(), now, |_, event| pair.server_events.push(event));
     let Some(Event::Detach { error: Some(error), .. }) = pair.server_events.last() else {

@@ -35,6 +35,8 @@ mod generate;
 mod notation;
 /// A client and a server that talk through memory.
 mod pair;
+/// Who watches that they keep the rules.
+mod referee;
 
 mod chaos;
 mod connection;

@@ -8,6 +8,8 @@ use amqp::{
 };
 use bytes::BytesMut;
 
+use crate::referee::Referee;
+
 /// One end, with what it has read and not understood.
 pub struct End {
     pub connection: Connection,
@@ -67,6 +69,7 @@ pub struct Pair {
     pub server_events: Vec<Event>,
     /// Bytes from client to server, and back.
     pub sent: (usize, usize),
+    pub referee: Referee,
 }
 
 impl Pair {
@@ -81,6 +84,7 @@ impl Pair {
             client_events: Vec::new(),
             server_events: Vec::new(),
             sent: (0, 0),
+            referee: Referee::default(),
         };
         pair.client.connection.open();
         pair.pump();
@@ -99,6 +103,7 @@ impl Pair {
             client_events: Vec::new(),
             server_events: Vec::new(),
             sent: (0, 0),
+            referee: Referee::default(),
         }
     }
 
@@ -109,6 +114,8 @@ impl Pair {
             if from_client.is_empty() && from_server.is_empty() {
                 return;
             }
+            self.referee.hear(0, &from_client);
+            self.referee.hear(1, &from_server);
             self.sent.0 += from_client.len();
             self.sent.1 += from_server.len();
             let (server_events, client_events) = (&mut self.server_events, &mut self.client_events);
