@@ -88,3 +88,43 @@ impl<T> Unsettled<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Unsettled;
+
+    fn of(ids: impl IntoIterator<Item = u32>) -> Unsettled<()> {
+        let mut unsettled = Unsettled::default();
+        assert!(ids.into_iter().all(|id| unsettled.insert(id, ())));
+        unsettled
+    }
+
+    fn drained(mut unsettled: Unsettled<()>, first: u32, last: u32) -> (Vec<u32>, usize) {
+        let drained = unsettled.drain(first, last).map(|(id, ())| id).collect();
+        (drained, unsettled.len())
+    }
+
+    #[test]
+    fn ids_wrap_around() {
+        let ids = [u32::MAX - 1, u32::MAX, 0, 1, 2];
+        for id in ids {
+            let mut unsettled = of(ids);
+            assert_eq!((unsettled.remove(id), unsettled.remove(id), unsettled.len()), (Some(()), None, 4));
+        }
+        assert_eq!(drained(of(ids), u32::MAX, 1), (vec![u32::MAX, 0, 1], 2));
+        assert!(!of(ids).insert(0, ()));
+    }
+
+    #[test]
+    fn ranges_reach_over_gaps_and_beyond_the_ends() {
+        let ids = || of([10, 12, 20]);
+        assert_eq!(drained(ids(), 0, 11), (vec![10], 2));
+        assert_eq!(drained(ids(), 11, 1_000_000), (vec![12, 20], 1));
+        assert_eq!(drained(ids(), 13, 19), (vec![], 3));
+        assert_eq!(drained(ids(), 20, 10), (vec![], 3), "backwards is nothing");
+        assert_eq!(drained(Unsettled::default(), 0, 5), (vec![], 0));
+        let mut late = of([10, 20]);
+        assert!(late.insert(15, ()) && late.insert(5, ()));
+        assert_eq!(late.range_mut(5, 15).map(|(id, ())| id).collect::<Vec<_>>(), [5, 10, 15]);
+    }
+}
