@@ -6,8 +6,8 @@ use std::{
 };
 
 use amqp::{
-    Attach, Config, Connection, DeliveryState, Error, Event, Role, SaslCode, SaslLogin, Secret, SendError, Violation,
-    condition,
+    Attach, Config, Connection, DeliveryState, Disposition, Error, Event, FrameKind, Performative, Role, SaslCode,
+    SaslLogin, Secret, SendError, Violation, condition, put_frame,
 };
 use bytes::BytesMut;
 
@@ -182,6 +182,40 @@ fn what_waits_to_be_settled_is_bounded_whatever_the_credit() {
         panic!("{:?}", pair.server_events)
     };
     assert_eq!((*link, &*error.condition), (receiver, condition::TRANSFER_LIMIT_EXCEEDED));
+}
+
+/// By the end of their link, or by a sender that settles for itself.
+#[test]
+fn what_nobody_waits_for_any_more_does_not_count() {
+    let mut pair = Pair::open(Config::default(), small());
+    let session = pair.begin();
+    let (first, _) = pair.link(session, Role::Sender, "a", 10);
+    let (second, receiver) = pair.link(session, Role::Sender, "b", 10);
+    let send_two = |pair: &mut Pair, link| {
+        pair.forget_events();
+        let ids = [1, 2].map(|tag| send(&mut pair.client.connection, link, tag, b"x", false).unwrap());
+        pair.pump();
+        let events = pair.server_events.as_slice();
+        assert!(matches!(events, [Event::Delivery(_), Event::Delivery(_)]), "{events:?}");
+        ids
+    };
+    send_two(&mut pair, first);
+    pair.client.connection.detach(first, None);
+    pair.pump();
+    let [from, to] = send_two(&mut pair, second);
+    let settled = Disposition {
+        role: Role::Sender,
+        first: from,
+        last: Some(to),
+        settled: true,
+        state: Some(DeliveryState::Accepted),
+        batchable: None,
+    };
+    let mut wire = Vec::new();
+    put_frame(FrameKind::Amqp, 0, &mut wire, |out| Performative::Disposition(settled).encode(out));
+    pair.server.read(&wire, wire.len(), pair.now, |_, event| panic!("{event:?}"));
+    assert!(!pair.server.connection.settle(receiver, from, DeliveryState::Accepted));
+    send_two(&mut pair, second);
 }
 
 #[test]
