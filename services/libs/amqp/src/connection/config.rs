@@ -13,7 +13,8 @@ pub struct Config {
     pub hostname: Option<String>,
     /// SASL mechanisms that a server offers, the preferred one first; without any it does not speak SASL.
     pub mechanisms: Vec<Symbol>,
-    /// Bytes of the largest frame that is taken, once the connection is open, and that is sent.
+    /// Bytes of the largest frame that is taken, once the connection is open, and that is sent; at least 512. Only
+    /// transfers are cut: an attach or an error that does not fit into what the peer takes is sent all the same.
     pub frame_bytes_max: u32,
     /// Bytes of the largest frame until then. The standard says 512, but an open with properties may be longer.
     pub handshake_frame_bytes_max: u32,
@@ -21,9 +22,9 @@ pub struct Config {
     pub channel_max: u16,
     /// The highest handle a peer may use.
     pub handle_max: u32,
-    /// Sessions at a time.
+    /// Sessions at a time. A peer that begins more, though `channel_max` would let it, has its connection closed.
     pub sessions_max: usize,
-    /// Links at a time, in all sessions together.
+    /// Links at a time, in all sessions together. An attach beyond it ends its session.
     pub links_max: usize,
     /// Transfers that a peer may send before it hears of the session again. The window is renewed at half of it (amqp
     /// R23); what a peer sends beyond it is bounded by the caller, who reads no further than it likes.
