@@ -1,4 +1,4 @@
-//! AMQP 1.0 without IO: bytes and instants in, events and bytes out. Server first; a client can be made of the same parts.
+//! AMQP 1.0 without IO: bytes and instants in, events and bytes out. Server first; a client is made of the same parts.
 //!
 //! ```text
 //!   bytes read  -->  Connection::receive  -->  Event: Open, Attach, Delivery, Credit, Outcome, ...
@@ -33,7 +33,7 @@
 //!             Event::Delivery(delivery) => {
 //!                 let state = match Message::decode(&delivery.payload) {
 //!                     Ok(_) => DeliveryState::Accepted,
-//!                     Err(malformed) => DeliveryState::rejected(Error::new(condition::DECODE_ERROR, malformed.to_string())),
+//!                     Err(error) => DeliveryState::rejected(Error::new(condition::DECODE_ERROR, error.to_string())),
 //!                 };
 //!                 connection.settle(delivery.link, delivery.id, state);
 //!             }

@@ -3,11 +3,11 @@
 use super::{Connection, LinkId, Outgoing, SendError, SessionId, Shared, handshake::Stage, session::Session};
 use crate::{Attach, DeliveryState, Error, Role};
 
-/// A session or link that is gone is left alone: these return `false`, or
-/// nothing, and a driver that was about to hear of it need not care.
+/// A session or link that is gone is left alone: these return `false`, or nothing, and a driver that was about to hear
+/// of it need not care.
 impl Connection {
-    /// Begins a session; [`Event::Begin`](super::Event::Begin) says when it is there, but it can be used at once. `None` if there are too
-    /// many, or the connection is not open.
+    /// Begins a session; [`Event::Begin`](super::Event::Begin) says when it is there, but it can be used at once. `None`
+    /// if there are too many, or the connection is not open.
     pub fn begin(&mut self) -> Option<SessionId> {
         if !self.is_open_sent || self.stage == Stage::Closing || self.stage == Stage::Closed {
             return None;

@@ -19,7 +19,9 @@ macro_rules! composite {
             pub(crate) const CODE: u8 = $code;
 
             /// The fields, behind the descriptor.
-            pub(crate) fn decode_fields(decoder: &mut $crate::types::Decoder<'a>) -> Result<Self, $crate::types::Malformed> {
+            pub(crate) fn decode_fields(
+                decoder: &mut $crate::types::Decoder<'a>,
+            ) -> Result<Self, $crate::types::Malformed> {
                 let mut fields = decoder.fields()?;
                 Ok(Self {
                     $($field: match fields.next(stringify!($field))? {
@@ -31,7 +33,10 @@ macro_rules! composite {
         }
 
         impl<'a> $crate::types::Field<'a> for $name$(<$life>)? {
-            fn decode(decoder: &mut $crate::types::Decoder<'a>, _: &'static str) -> Result<Self, $crate::types::Malformed> {
+            fn decode(
+                decoder: &mut $crate::types::Decoder<'a>,
+                _: &'static str,
+            ) -> Result<Self, $crate::types::Malformed> {
                 match decoder.expect_descriptor()?.code() {
                     Some(code) if code == u64::from(Self::CODE) => Self::decode_fields(decoder),
                     found => Err($crate::types::Malformed::NotDescribedAs { expected: stringify!($name), found }),
@@ -60,7 +65,10 @@ macro_rules! simple_enum {
         pub enum $name { $($(#[$variant_meta])* $variant,)* }
 
         impl $crate::types::Field<'_> for $name {
-            fn decode(decoder: &mut $crate::types::Decoder<'_>, name: &'static str) -> Result<Self, $crate::types::Malformed> {
+            fn decode(
+                decoder: &mut $crate::types::Decoder<'_>,
+                name: &'static str,
+            ) -> Result<Self, $crate::types::Malformed> {
                 match <$type as $crate::types::Field>::decode(decoder, name)? {
                     $($value => Ok(Self::$variant),)*
                     #[allow(unreachable_patterns, reason = "a boolean has no third value")]

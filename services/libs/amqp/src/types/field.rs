@@ -50,7 +50,17 @@ macro_rules! fields {
     )*};
 }
 
-fields! { bool: Boolean, u8: UByte, u16: UShort, u32: UInt, u64: ULong, i64: Timestamp, &'a [u8]: Binary, List<'a>: List, Map<'a>: Map }
+fields! {
+    bool: Boolean,
+    u8: UByte,
+    u16: UShort,
+    u32: UInt,
+    u64: ULong,
+    i64: Timestamp,
+    &'a [u8]: Binary,
+    List<'a>: List,
+    Map<'a>: Map,
+}
 
 impl<'a> Field<'a> for &'a str {
     fn decode(decoder: &mut Decoder<'a>, name: &'static str) -> Result<Self, Malformed> {

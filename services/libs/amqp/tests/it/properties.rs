@@ -23,7 +23,10 @@ proptest! {
     }
 
     #[test]
-    fn performatives_survive_with_every_field_written(performative in performative(), payload in vec(any::<u8>(), 0..20)) {
+    fn performatives_survive_with_every_field_written(
+        performative in performative(),
+        payload in vec(any::<u8>(), 0..20),
+    ) {
         let mut bytes = Vec::new();
         performative.encode(&mut bytes);
         let Ok(Value::Described(described)) = Value::decode(&bytes) else { panic!("not described") };
@@ -62,14 +65,16 @@ proptest! {
     fn messages_survive(id in id(), data in vec(vec(any::<u8>(), 0..300), 1..4)) {
         let id = id.encoded();
         let mut bytes = Vec::new();
-        let properties = amqp::Properties { correlation_id: Some(MessageId::decode(&id).unwrap()), ..Default::default() };
+        let correlation_id = Some(MessageId::decode(&id).unwrap());
+        let properties = amqp::Properties { correlation_id, ..Default::default() };
         let writer = MessageWriter::new(&mut bytes)
             .header(&amqp::Header { durable: Some(true), ..Default::default() })
             .delivery_annotations(|map| map.symbol("last_enqueued_sequence_number", &Value::Long(1)))
             .properties(&properties);
         data.iter().fold(writer, |writer, data| writer.data(data));
         let message = Message::decode(&bytes).unwrap();
-        prop_assert_eq!(message.properties.as_ref().and_then(|properties| properties.correlation_id).unwrap().bytes(), id.as_slice(), "amqp R10");
+        let correlation_id = message.properties.as_ref().and_then(|properties| properties.correlation_id).unwrap();
+        prop_assert_eq!(correlation_id.bytes(), id.as_slice(), "amqp R10");
         let batch: Vec<&[u8]> = amqp::batched_messages(&message).collect();
         prop_assert_eq!(&batch, &data);
         let mut again = Vec::new();
