@@ -67,6 +67,13 @@ impl Link {
         self.incomplete.as_ref().map_or(0, |incomplete| incomplete.payload.len())
     }
 
+    /// Whether we have attached it and wait for this; even if we have detached it since.
+    fn is_answered_by(&self, attach: &Attach) -> bool {
+        self.state != LinkState::Asked
+            && self.role == attach.role.opposite()
+            && self.name.as_deref() == Some(attach.name.as_str())
+    }
+
     pub fn on_flow(&mut self, flow: &Flow, shared: &mut Shared) {
         match self.role {
             Role::Sender => self.on_credit(flow, shared),
@@ -84,13 +91,13 @@ impl Link {
         shared.event(Event::Credit { link: self.id, credit: self.credit, drain: self.is_draining });
     }
 
-    /// The flow of a sender says something only when it was asked to drain: pyamqp invents credit there (amqp R21).
+    /// The flow of a sender says something only when it has drained: pyamqp invents credit in others (amqp R21).
     fn on_drained(&mut self, flow: &Flow, shared: &mut Shared) {
-        let (true, Some(delivery_count)) = (self.is_draining, flow.delivery_count) else { return };
+        let (Some(true), Some(delivery_count)) = (flow.drain, flow.delivery_count) else { return };
         let used = distance(self.delivery_count, delivery_count).max(0).cast_unsigned();
         self.delivery_count = self.delivery_count.wrapping_add(used);
         self.credit = self.credit.saturating_sub(used);
-        if self.credit == 0 {
+        if self.is_draining && self.credit == 0 {
             self.is_draining = false;
             self.credit_window = 0;
             shared.event(Event::Drained { link: self.id });
@@ -120,20 +127,19 @@ impl Session {
         if self.remote_handles.get(attach.handle).is_some() {
             return Err(session_fault(condition::HANDLE_IN_USE, format!("handle {} is in use", attach.handle)));
         }
-        let answered = self.links.iter_mut().flatten().find(|link| {
-            link.state == LinkState::Asking
-                && link.role == attach.role.opposite()
-                && link.name.as_deref() == Some(attach.name.as_str())
-        });
+        let answered = self.links.iter_mut().flatten().find(|link| link.is_answered_by(&attach));
         let id = match answered {
             Some(link) => {
-                link.state = LinkState::Attached;
                 link.name = None;
+                if link.state == LinkState::Asking {
+                    link.state = LinkState::Attached;
+                }
                 link.id
             }
             None => self.new_link(attach.role.opposite(), LinkState::Asked, &attach.name, shared)?,
         };
         self.remote_handles.insert(attach.handle, id.slot);
+        // Given up before the answer came: the peer's detach follows.
         let Some(link) = self.link_mut(id) else { return Ok(()) };
         match link.role {
             Role::Sender => link.message_bytes_max = attach.max_message_size.unwrap_or(0),

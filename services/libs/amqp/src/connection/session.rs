@@ -159,8 +159,10 @@ impl Session {
             match self.by_remote_handle(handle) {
                 Some(found) if found.state == LinkState::Detaching => return Ok(()),
                 Some(found) => {
-                    link = Some(found.id);
+                    let id = found.id;
                     found.on_flow(flow, shared);
+                    self.renew_credit(id, shared);
+                    link = Some(id);
                 }
                 None if may_be_gone => return Ok(()),
                 None => return Err(unattached(handle)),

@@ -299,6 +299,43 @@ fn ids_of_what_is_gone_mean_nothing() {
     assert_eq!((&pair.client.violation, &pair.server.violation), (&None, &None));
 }
 
+/// The answer is not taken for a wish of the peer, and the place is free again.
+#[test]
+fn a_link_can_be_given_up_before_it_is_answered() {
+    let mut pair = Pair::open(small(), Config::default());
+    let session = pair.begin();
+    for _ in 0..5 {
+        pair.forget_events();
+        let link = pair.client.connection.attach(session, Attach::new("l", Role::Receiver), 3).unwrap();
+        pair.pump();
+        assert!(pair.client.connection.detach(link, None));
+        let Some(Event::Attach { link, attach }) = pair.server_events.pop() else { panic!() };
+        assert!(pair.server.connection.accept(link, attach.answer(), 0));
+        pair.pump();
+        assert_eq!(pair.client_events, []);
+        assert_eq!(pair.server_events, [Event::Detach { link, error: None }]);
+    }
+}
+
+/// New credit crosses the answer to the old drain: none of it is lost.
+#[test]
+fn credit_that_crosses_a_drain_counts() {
+    let mut pair = Pair::open(Config::default(), Config::default());
+    let session = pair.begin();
+    let (client, server) = pair.link(session, Role::Receiver, "l", 3);
+    assert!(pair.client.connection.drain(client));
+    let wire = pair.client.take_output(pair.now);
+    pair.server.read(&wire, wire.len(), pair.now, |_, _| {});
+    assert!(pair.server.connection.drained(server));
+    assert!(pair.client.connection.set_credit(client, 4));
+    pair.pump();
+    assert_eq!(pair.server.connection.sendable(server), 4);
+    for tag in 0..20 {
+        send(&mut pair.server.connection, server, tag, b"x", true).unwrap();
+        pair.pump();
+    }
+}
+
 #[test]
 fn a_receiver_drains_and_stops() {
     let mut pair = Pair::open(Config::default(), Config::default());
