@@ -11,14 +11,15 @@ use ironhub_tests::TestResult;
 
 /// Who may import whom among our own crates.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("hub", &["gateway", "shard", "runtime", "model", "mqtt", "auth", "eventlog", "shard-client"]),
-    ("gateway", &["model", "mqtt", "auth", "eventlog", "shard-client", "runtime"]),
+    ("hub", &["gateway", "shard", "runtime", "model", "mqtt", "amqp", "auth", "eventlog", "shard-client"]),
+    ("gateway", &["model", "mqtt", "amqp", "auth", "eventlog", "shard-client", "runtime"]),
     ("shard", &["model", "proto", "eventlog", "runtime"]),
     ("shard-client", &["model", "proto"]),
     ("eventlog", &["model", "proto"]),
     ("auth", &["model"]),
     ("proto", &["model"]),
     ("mqtt", &[]),
+    ("amqp", &[]),
     ("runtime", &[]),
     ("model", &[]),
 ];
@@ -29,6 +30,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("rocksdb", &["shard"]),
     ("tonic", &["shard", "shard-client", "proto"]),
     ("rumqttd", &["mqtt"]),
+    ("serde_amqp", &["amqp"]),
+    ("fe2o3-amqp-types", &["amqp"]),
     ("hyper", &["gateway", "hub", "runtime", "shard-client"]),
     ("rustls", &["gateway", "hub"]),
     ("clap", &["hub"]),
@@ -41,6 +44,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "services/libs/mqtt/src",
         &["tokio", "std::net", "SystemTime", "Instant::now", "DeviceId"],
         "sans-IO: no socket, task, clock or device",
+    ),
+    (
+        "services/libs/amqp/src",
+        &["tokio", "std::net", "SystemTime", "Instant::now", "DeviceId", "iothub"],
+        "sans-IO: no socket, task, clock, device or meaning of an address",
     ),
     (
         "services/libs/auth/src",
