@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
 };
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     codegen::Service,
     transport::{Channel, Endpoint, Uri, server::Connected},
@@ -33,6 +33,8 @@ pub type HostId = usize;
 
 /// Bytes of one direction that are under way or unread; then writers wait.
 const WINDOW_BYTES: usize = 256 << 10;
+/// Connections of one host that wait to be accepted.
+const BACKLOG: usize = 1024;
 /// A connection that is not answered is tried again after so long.
 const SYN_RETRY: Duration = Duration::from_millis(100);
 
@@ -116,10 +118,10 @@ impl Network {
     }
 
     /// Connections to the host from now on.
-    pub fn listen(&self, host: HostId) -> UnboundedReceiverStream<io::Result<Stream>> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub fn listen(&self, host: HostId) -> ReceiverStream<io::Result<Stream>> {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
         self.state.lock().listeners.insert(host, sender);
-        UnboundedReceiverStream::new(receiver)
+        ReceiverStream::new(receiver)
     }
 
     /// A connection of one host to the one that the address names.
@@ -148,12 +150,12 @@ impl Network {
     fn meet(self: &Arc<Self>, from: HostId, to: HostId, listener: Listener) -> io::Result<Stream> {
         let (near, far) = Stream::pair(self, from, to);
         self.state.lock().pipes.extend([Arc::downgrade(&near.read), Arc::downgrade(&near.write)]);
-        listener.send(Ok(far)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        listener.try_send(Ok(far)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(near)
     }
 }
 
-type Listener = mpsc::UnboundedSender<io::Result<Stream>>;
+type Listener = mpsc::Sender<io::Result<Stream>>;
 
 impl State {
     fn delay(&mut self) -> Duration {

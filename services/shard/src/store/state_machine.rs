@@ -108,6 +108,7 @@ impl StateMachine {
         }
         self.applied = applied;
         self.table.store(Arc::new(table));
+        tracing::info!(group = %self.group, snapshot = %meta.snapshot_id, "the state of another replica was taken over");
         Ok(())
     }
 }
