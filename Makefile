@@ -38,7 +38,7 @@ test:
 sim:
 	@$(prerequisites) build
 	@SIM_SEED='$(SEED)' SIM_TRACE='$(SEED)' SIM_FIRST_SEED='$(FIRST)' SIM_SEEDS='$(SEEDS)' \
-		$(cargo) test --profile ci --locked --package ironhub-tests --test sim
+		$(cargo) test --profile ci --locked --workspace --test sim
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)

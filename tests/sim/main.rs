@@ -54,15 +54,11 @@ fn main() -> ExitCode {
 
 /// In this process, which nothing else has happened in. The trace is shown when it is wanted, or needed.
 fn run_one(seed: u64, is_trace_wanted: bool) -> ExitCode {
-    // On a thread of its own, so that nothing that is not simulated has drawn from the randomness of this one.
-    let (event_log, _folder) = match std::thread::spawn(event_log).join() {
-        Ok(Ok(made)) => made,
-        failed => {
-            println!("VIOLATION no event log: {:?}", failed.map(|failed| failed.map(|_| ())));
-            return ExitCode::FAILURE;
-        }
-    };
-    let Verdict { violations, trace, fingerprint, summary } = run::run(seed, FAULTS_FOR, event_log);
+    let made = event_log().map_err(|error| println!("VIOLATION no event log: {error}"));
+    let Ok((event_log, _folder)) = made else { return ExitCode::FAILURE };
+    // On a thread of its own, so that nothing that is not simulated has drawn from its randomness before.
+    let simulated = std::thread::spawn(move || run::run(seed, FAULTS_FOR, event_log));
+    let Ok(Verdict { violations, trace, fingerprint, summary }) = simulated.join() else { return ExitCode::FAILURE };
     trace.iter().filter(|_| is_trace_wanted || !violations.is_empty()).for_each(|line| println!("{line}"));
     violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
     println!("seed {seed}: fingerprint {fingerprint:016x}: {summary}");

@@ -36,6 +36,7 @@ pub struct MqttConnection<'a> {
     requests: BTreeMap<u64, Request>,
     last_request: u64,
     last_ping: Instant,
+    last_heard: Instant,
     /// Whether every message is acknowledged.
     pub diligent: bool,
 }
@@ -74,6 +75,7 @@ impl<'a> MqttConnection<'a> {
             requests: BTreeMap::new(),
             last_request: 0,
             last_ping: Instant::now(),
+            last_heard: Instant::now(),
             diligent: false,
         };
         let opened = timeout(PATIENCE, connection.introduce(clean_session)).await;
@@ -155,9 +157,13 @@ impl<'a> MqttConnection<'a> {
 
     /// Serves what comes for so long. An error: the connection has ended.
     pub async fn serve(&mut self, time: Duration) -> io::Result<()> {
-        if self.last_ping.elapsed() > Duration::from_secs(u64::from(KEEP_ALIVE_SECONDS) / 2) {
+        if self.last_ping.elapsed() > Duration::from_secs(KEEP_ALIVE_SECONDS.into()) / 2 {
             self.last_ping = Instant::now();
             self.client.send(client::ping).await?;
+        }
+        // The gateway answers pings, unless its host has no power.
+        if self.last_heard.elapsed() > Duration::from_secs(KEEP_ALIVE_SECONDS.into()) {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let overdue = self.requests.values().any(|request| request.asked.elapsed() > ANSWERED_WITHIN);
         if overdue {
@@ -166,7 +172,10 @@ impl<'a> MqttConnection<'a> {
             self.actor.shared.oracle.lock().violation(&what);
         }
         match timeout(time, self.client.receive()).await {
-            Ok(packet) => self.take(packet?).await,
+            Ok(packet) => {
+                self.last_heard = Instant::now();
+                self.take(packet?).await
+            }
             Err(_) => Ok(()),
         }
     }
