@@ -10,6 +10,7 @@
 //! behind [`Front`], the same for all of them. It knows nothing of Raft, RocksDB or files.
 
 mod admission;
+pub mod amqp;
 pub mod config;
 mod connections;
 mod effective_limits;
