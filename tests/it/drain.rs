@@ -82,7 +82,7 @@ async fn new_host_names_keep_the_authority_and_the_devices() -> TestResult {
 async fn a_second_hub_on_the_same_data_refuses_and_says_who_has_it() -> TestResult {
     let hub = Hub::start().await?;
     let output = Command::new(binary()?)
-        .args(["all", "--mqtt-port", "0", "--https-port", "0", "--admin-port", "0", "--data-dir"])
+        .args(["all", "--mqtt-port", "0", "--amqp-port", "0", "--https-port", "0", "--admin-port", "0", "--data-dir"])
         .arg(hub.data_dir())
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -95,9 +95,9 @@ async fn a_second_hub_on_the_same_data_refuses_and_says_who_has_it() -> TestResu
 #[tokio::test]
 async fn a_taken_port_is_explained_in_one_line() -> TestResult {
     let hub = Hub::start().await?;
-    for (flag, address) in [("--mqtt-port", hub.mqtt), ("--https-port", hub.https)] {
+    for (flag, address) in [("--mqtt-port", hub.mqtt), ("--amqp-port", hub.amqp), ("--https-port", hub.https)] {
         let folder = tempfile::tempdir()?;
-        let mut ports = vec![("--mqtt-port", 0), ("--https-port", 0), ("--admin-port", 0)];
+        let mut ports = vec![("--mqtt-port", 0), ("--amqp-port", 0), ("--https-port", 0), ("--admin-port", 0)];
         ports.iter_mut().filter(|(name, _)| *name == flag).for_each(|(_, port)| *port = address.port());
         let mut command = Command::new(binary()?);
         command.arg("all").arg("--data-dir").arg(folder.path().join("data"));

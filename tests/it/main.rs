@@ -1,6 +1,8 @@
 //! Integration tests: a real hub judged from outside, one module for each promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
 
+mod amqp;
+mod amqp_telemetry;
 mod architecture;
 mod bounds;
 mod certificates;

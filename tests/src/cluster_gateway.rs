@@ -50,7 +50,7 @@ impl ClusterGateway {
             ticket_secret: TicketSecret::new([7; 32]),
             metrics: runtime::Metrics::new()?,
         };
-        let config = Config { mqtt_port: 0, https_port: 0, ..Config::default() };
+        let config = Config { mqtt_port: 0, amqp_port: 0, https_port: 0, ..Config::default() };
         let gateway = Gateway::start(config, dependencies).await?;
         Ok(Self { gateway, client, authority, _folder: folder })
     }

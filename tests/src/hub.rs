@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    amqp_client::Amqp,
     device::{Device, token},
     https::{Https, Response},
     mqtt_client::{Mqtt, Received},
@@ -47,6 +48,7 @@ pub struct Hub {
     options: HubOptions,
     pub address: IpAddr,
     pub mqtt: SocketAddr,
+    pub amqp: SocketAddr,
     pub https: SocketAddr,
     pub admin: SocketAddr,
     pub host_name: String,
@@ -125,6 +127,7 @@ impl Hub {
         Ok(Self {
             address,
             mqtt: (address, port("mqtt")?).into(),
+            amqp: (address, port("amqp")?).into(),
             https: (address, port("https")?).into(),
             admin: (address, port("admin")?).into(),
             host_name: text("/hostName")?.to_owned(),
@@ -278,6 +281,40 @@ impl Hub {
     /// An MQTT connection over WebSocket on which nothing was said yet.
     pub async fn mqtt_websocket(&self) -> anyhow::Result<Mqtt> {
         Ok(Mqtt::new(self.websocket().await?.into_stream()))
+    }
+
+    /// An AMQP connection, open, whose peer has not said who it is.
+    pub async fn amqp(&self) -> anyhow::Result<Amqp> {
+        let mut client = Amqp::new(tls::connect(self.amqp, &self.host_name, &self.authority).await?, None);
+        client.open(false).await?;
+        Ok(client)
+    }
+
+    /// An AMQP connection of somebody with that token.
+    pub async fn amqp_as(&self, token: &str) -> anyhow::Result<Amqp> {
+        let mut client = self.amqp().await?;
+        client.authenticate(token).await?;
+        Ok(client)
+    }
+
+    /// An AMQP connection with SASL, and how that ended.
+    pub async fn amqp_with(
+        &self,
+        login: amqp::SaslLogin,
+        presented: Option<&Presented>,
+    ) -> anyhow::Result<(Amqp, amqp::SaslCode)> {
+        let stream = tls::connect_with(self.amqp, &self.host_name, &self.authority, presented).await?;
+        let mut client = Amqp::new(stream, Some(login));
+        let code = client.open(true).await?;
+        Ok((client, code))
+    }
+
+    /// An AMQP connection over WebSocket.
+    pub async fn amqp_websocket(&self, path: &str) -> anyhow::Result<Amqp> {
+        let socket = WebSocket::open(self.https().await?, path, "AMQPWSB10").await?.0;
+        let mut client = Amqp::new(socket.into_stream(), None);
+        client.open(false).await?;
+        Ok(client)
     }
 
     /// One request with that Authorization; the API version is added to the path.

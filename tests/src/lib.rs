@@ -5,6 +5,7 @@
 //!   Https    raw HTTP/1.1 over TLS: heads as they came over the wire
 //!   Hub::curl  the same in the eyes of the real curl
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
+//!   Amqp     AMQP 1.0 over TLS or WebSocket, step by step
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Http2    raw frames of HTTP/2
 //!   Tls12    raw records of TLS 1.2, behind a handshake
@@ -14,6 +15,7 @@
 //! The tests judge from outside: what they know of the hub is its `hub.json` and its protocols. The binary is the one
 //! that was built beside them, or `$IRONHUB_BINARY`.
 
+mod amqp_client;
 mod attack;
 mod cluster;
 mod cluster_gateway;
@@ -30,6 +32,7 @@ mod tls;
 mod tls12;
 mod websocket;
 
+pub use amqp_client::{Amqp, login, plain};
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
 pub use cluster_gateway::{CLUSTER_HOST, ClusterGateway, cluster_keys, new_cluster_device};

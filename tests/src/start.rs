@@ -26,7 +26,7 @@ pub(crate) fn command(folder: &Path, options: &HubOptions) -> anyhow::Result<Com
     let mut command = Command::new(words.next().context("no program")?);
     command.args(words).arg("all").arg("--data-dir").arg(folder.join("data")).arg("--config").arg(config);
     if !options.arguments.iter().any(|argument| argument.ends_with("-port")) {
-        command.args(["--mqtt-port", "0", "--https-port", "0"]);
+        command.args(["--mqtt-port", "0", "--amqp-port", "0", "--https-port", "0"]);
     }
     command.args(["--admin-port", "0"]).args(&options.arguments);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address that MQTT and HTTPS listen on.
+    /// Address that all protocols listen on.
     pub listen_address: IpAddr,
     /// MQTT over TLS; SDKs have 8883 compiled in. 0 takes a free port.
     pub mqtt_port: u16,
+    /// AMQP 1.0 over TLS; SDKs have 5671 compiled in. 0 takes a free port.
+    pub amqp_port: u16,
     /// HTTPS; SDKs have 443 compiled in. 0 takes a free port.
     pub https_port: u16,
     /// Names under which clients reach the hub; the audience of their tokens must be one of them.
@@ -27,6 +29,7 @@ impl Default for Config {
         Self {
             listen_address: IpAddr::from([127, 0, 0, 1]),
             mqtt_port: 8883,
+            amqp_port: 5671,
             https_port: 443,
             host_names: vec!["127.0.0.1".to_owned()],
             limits: Limits::default(),

@@ -13,6 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use crate::{
     Config, Front, GatewayMetrics, TicketSecret,
     admission::Admission,
+    amqp,
     connections::Connections,
     effective_limits::EffectiveLimits,
     history::{History, IDENTITIES_MAX},
@@ -51,8 +52,10 @@ pub enum StartError {
 pub struct Gateway {
     front: Arc<Front>,
     mqtt: mqtt::Head,
+    amqp: amqp::Head,
     https: https::Head,
     mqtt_address: SocketAddr,
+    amqp_address: SocketAddr,
     https_address: SocketAddr,
     listeners: Vec<JoinHandle<()>>,
     /// Follows the hub's settings.
@@ -63,14 +66,18 @@ impl Gateway {
     /// Binds and serves. Must be called within a tokio runtime.
     pub async fn start(config: Config, dependencies: Dependencies) -> Result<Self, StartError> {
         let mqtt_listener = bind("MQTT", &config, config.mqtt_port)?;
+        let amqp_listener = bind("AMQP", &config, config.amqp_port)?;
         let https_listener = bind("HTTPS", &config, config.https_port)?;
         let mut gateway = Self::without_listeners(config, dependencies)?;
         gateway.mqtt_address = address(&mqtt_listener)?;
+        gateway.amqp_address = address(&amqp_listener)?;
         gateway.https_address = address(&https_listener)?;
         let (front, mqtt, https) = (&gateway.front, gateway.mqtt.clone(), gateway.https.clone());
+        let amqp = gateway.amqp.clone();
         let mqtt = listener::accept(mqtt_listener, front.clone(), move |accepted| mqtt.clone().serve(accepted));
+        let amqp = listener::accept(amqp_listener, front.clone(), move |accepted| amqp.clone().serve(accepted));
         let https = listener::accept(https_listener, front.clone(), move |accepted| https.clone().serve(accepted));
-        gateway.listeners = vec![tokio::spawn(mqtt), tokio::spawn(https)];
+        gateway.listeners = vec![tokio::spawn(mqtt), tokio::spawn(amqp), tokio::spawn(https)];
         Ok(gateway)
     }
 
@@ -78,14 +85,16 @@ impl Gateway {
     pub fn without_listeners(config: Config, dependencies: Dependencies) -> Result<Self, StartError> {
         let tls =
             |protocols| server_config(dependencies.certificates.clone(), dependencies.ticket_secret.clone(), protocols);
-        let (mqtt_tls, https_tls) = (tls(Protocols::Mqtt)?, tls(Protocols::Http)?);
+        let (plain_tls, https_tls) = (tls(Protocols::MqttOrAmqp)?, tls(Protocols::Http)?);
         let front = Arc::new(front(config, dependencies)?);
-        let mqtt = mqtt::Head::new(front.clone(), mqtt_tls);
-        let https = https::Head::new(front.clone(), https_tls, mqtt.clone());
+        let mqtt = mqtt::Head::new(front.clone(), plain_tls.clone());
+        let amqp = amqp::Head::new(front.clone(), plain_tls);
+        let https = https::Head::new(front.clone(), https_tls, mqtt.clone(), amqp.clone());
         let settings = tokio::spawn(front.clone().follow_settings());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let listeners = Vec::new();
-        Ok(Self { front, mqtt, https, mqtt_address: nowhere, https_address: nowhere, listeners, settings })
+        let (mqtt_address, amqp_address, https_address) = (nowhere, nowhere, nowhere);
+        Ok(Self { front, mqtt, amqp, https, mqtt_address, amqp_address, https_address, listeners, settings })
     }
 
     /// Serves MQTT on a stream that is a WebSocket already, to its end. False: there is no room for it.
@@ -98,6 +107,11 @@ impl Gateway {
     /// Where MQTT listens; port 0 when nowhere.
     pub fn mqtt_address(&self) -> SocketAddr {
         self.mqtt_address
+    }
+
+    /// Where AMQP listens; port 0 when nowhere.
+    pub fn amqp_address(&self) -> SocketAddr {
+        self.amqp_address
     }
 
     /// Where HTTPS listens; port 0 when nowhere.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   8883 --TLS--> mqtt  --+                        +--> shard client: identities, live sessions, settings
-//!         WebSocket ^     +--> telemetry, front ---+
+//!   5671 --TLS--> amqp  --+--> telemetry, front ---+
+//!         WebSocket ^     +                        |
 //!   443  --TLS--> https --+                        +--> event log: append, then acknowledge
 //! ```
 //!
@@ -10,10 +11,13 @@
 //! behind [`Front`], the same for all of them. It knows nothing of Raft, RocksDB or files.
 
 mod admission;
-pub mod amqp;
+mod amqp;
+mod arrival;
 pub mod config;
 mod connections;
+mod device_bound;
 mod effective_limits;
+mod feedback;
 mod front;
 mod gateway;
 mod history;
@@ -21,10 +25,13 @@ pub mod https;
 mod listener;
 mod metrics;
 pub mod mqtt;
+mod percent;
 mod quota;
 pub mod telemetry;
 pub mod tls;
 mod tracking;
+mod transport;
+mod twin_requests;
 mod unsent;
 pub mod websocket;
 

@@ -13,6 +13,8 @@ pub use exchanges::{DeviceBoundMetrics, MethodMetrics, TwinMetrics, TwinOperatio
 pub struct GatewayMetrics {
     pub mqtt_connections: IntGauge,
     pub mqtt_websocket_connections: IntGauge,
+    pub amqp_connections: IntGauge,
+    pub amqp_websocket_connections: IntGauge,
     pub https_connections: IntGauge,
     pub handshakes: IntCounter,
     pub handshake_failures: IntCounter,
@@ -26,6 +28,8 @@ pub struct GatewayMetrics {
     pub refusals: IntCounterVec,
     /// Ended MQTT connections, by reason.
     pub closes: IntCounterVec,
+    /// Ended AMQP connections, by reason.
+    pub amqp_closes: IntCounterVec,
     /// Answers over HTTPS, by status.
     pub https_responses: IntCounterVec,
     pub unacknowledged_bytes: IntGauge,
@@ -50,6 +54,11 @@ impl GatewayMetrics {
                 "ironhub_mqtt_websocket_connections",
                 "Those of the live MQTT connections that run over WebSocket.",
             )?,
+            amqp_connections: gauge("ironhub_amqp_connections", "Live AMQP connections.")?,
+            amqp_websocket_connections: gauge(
+                "ironhub_amqp_websocket_connections",
+                "Those of the live AMQP connections that run over WebSocket.",
+            )?,
             https_connections: gauge("ironhub_https_connections", "Live HTTPS connections.")?,
             handshakes: counter("ironhub_tls_handshakes_total", "Completed TLS handshakes.")?,
             handshake_failures: counter("ironhub_tls_handshake_failures_total", "TLS handshakes that failed.")?,
@@ -59,6 +68,7 @@ impl GatewayMetrics {
             acknowledge_seconds: register(registry, Histogram::with_opts(latency)?)?,
             refusals: by("ironhub_refusals_total", "Refused credentials.", "cause")?,
             closes: by("ironhub_mqtt_closes_total", "Ended MQTT connections.", "reason")?,
+            amqp_closes: by("ironhub_amqp_closes_total", "Ended AMQP connections.", "reason")?,
             https_responses: by("ironhub_https_responses_total", "HTTPS responses.", "status")?,
             unacknowledged_bytes: gauge("ironhub_unacknowledged_bytes", "Bytes read but not yet durable.")?,
             twins: TwinMetrics::new(registry)?,

@@ -46,6 +46,23 @@ impl Stamp {
     }
 }
 
+/// Names that only the hub sets, whatever layer a client tries.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    use Annotation::{
+        ConnectionAuthGenerationId, ConnectionAuthMethod, ConnectionDeviceId, ConnectionModuleId, EnqueuedTime,
+        MessageSource,
+    };
+    const RESERVED: [Annotation; 6] = [
+        ConnectionDeviceId,
+        ConnectionModuleId,
+        ConnectionAuthGenerationId,
+        ConnectionAuthMethod,
+        EnqueuedTime,
+        MessageSource,
+    ];
+    RESERVED.iter().any(|annotation| annotation.name().eq_ignore_ascii_case(name))
+}
+
 /// Messages of one sender that are appended together, encoded into one buffer.
 #[derive(Debug, Default)]
 pub struct MessageBatch {

@@ -53,7 +53,7 @@ fn ends(version: &'static SupportedProtocolVersion, device: Option<Identity>) ->
     let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
     let client = client.with_root_certificates(roots);
     Ends {
-        server: server_config(Arc::new(resolver), TicketSecret::new([7; 32]), Protocols::Mqtt).unwrap(),
+        server: server_config(Arc::new(resolver), TicketSecret::new([7; 32]), Protocols::MqttOrAmqp).unwrap(),
         client: match device {
             Some(device) => client.with_client_auth_cert(vec![device.certificate], device.key).unwrap(),
             None => client.with_no_client_auth(),

@@ -42,7 +42,7 @@ pub enum Command {
 The first start makes a certificate authority, a server certificate and the five built-in policies in the data folder;
 later starts keep them. DIR/hub.json has all addresses and connection strings. SIGTERM and Ctrl-C end it in an orderly way.
 
-Ports 443 and 8883 are compiled into most SDKs. Without the right to bind 443, either
+Ports 443, 5671 and 8883 are compiled into most SDKs. Without the right to bind 443, either
   sudo setcap cap_net_bind_service=+ep $(command -v ironhub)
   sudo sysctl net.ipv4.ip_unprivileged_port_start=443
 or use --https-port 8443 and clients that accept a port.")]
@@ -217,6 +217,9 @@ pub struct AllArguments {
     /// Port for MQTT over TLS; 0 takes a free one [default: 8883]
     #[arg(long, value_name = "PORT")]
     pub mqtt_port: Option<u16>,
+    /// Port for AMQP over TLS; 0 takes a free one [default: 5671]
+    #[arg(long, value_name = "PORT")]
+    pub amqp_port: Option<u16>,
     /// Port for HTTPS; 0 takes a free one [default: 443]
     #[arg(long, value_name = "PORT")]
     pub https_port: Option<u16>,

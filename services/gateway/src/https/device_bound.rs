@@ -6,9 +6,9 @@ use auth::Operation;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body_util::{BodyExt, Full};
-use model::{DeviceId, Principal, Record, SystemProperty, Timestamp};
+use model::{DeviceId, Principal, Record, SystemProperty};
 use serde_json::json;
-use shard_client::{Acknowledge, Holder, MessageError, NewMessage, ReceivedMessage, Settle};
+use shard_client::{Acknowledge, Holder, MessageError, ReceivedMessage, Settle};
 use uuid::Uuid;
 
 use super::{
@@ -19,11 +19,7 @@ use super::{
     spelling::Spelling,
     telemetry::{system_property, text},
 };
-
-/// Body and properties of a message for a device (messaging §4.2).
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// A message expires no later than this (messaging §4.1).
-const EXPIRES_WITHIN_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
+use crate::device_bound::{MESSAGE_BYTES_MAX, new_message};
 
 /// `POST /devices/{id}/messages/devicebound` by a back end: 204 once it is in the device's queue.
 pub(super) async fn send(call: Call<'_>, device_id: DeviceId) -> Result<Response<Body>, ApiError> {
@@ -50,17 +46,7 @@ async fn enqueue(call: Call<'_>, device_id: DeviceId) -> Result<Response<Body>, 
     }
     let (body, _claim) = body::read(front, call.body, MESSAGE_BYTES_MAX).await?;
     record.body = body;
-    if record.counted_bytes() > MESSAGE_BYTES_MAX {
-        return Err(ApiError::message_too_large(MESSAGE_BYTES_MAX));
-    }
-    let settings = front.cloud_to_device();
-    let message = NewMessage {
-        expires: expires(&record, front.now(), settings.default_ttl_seconds)?,
-        record,
-        acknowledgement,
-        delivery_count_max: settings.max_delivery_count,
-        feedback_kept: Duration::from_secs(settings.feedback_ttl_seconds),
-    };
+    let message = new_message(front, record, acknowledgement)?;
     let principal = Principal::device(device_id);
     let sent = front.shard_client.enqueue_message(&principal, &message).await;
     sent.map_err(|error| ApiError::device_bound(error, &principal))?;
@@ -82,23 +68,6 @@ fn add_property(record: &mut Record<'static>, name: &str, value: String) {
             }
         }
     }
-}
-
-/// When the sender says, written the one way that every client reads; else after the hub's time.
-fn expires(record: &Record<'_>, now: Timestamp, default_seconds: u64) -> Result<Timestamp, ApiError> {
-    let after = |time: Duration| {
-        let microseconds = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_unix_microseconds(now.unix_microseconds().saturating_add(microseconds))
-    };
-    let set = record.system_properties.iter().find(|(key, _)| *key == SystemProperty::AbsoluteExpiryTime);
-    let Some((_, value)) = set else { return Ok(after(Duration::from_secs(default_seconds))) };
-    let expires = Timestamp::parse(value).ok_or_else(|| {
-        ApiError::argument(format!("iothub-expiry is '{value}', not a time such as 2026-01-31T08:00:00Z"))
-    })?;
-    if expires > after(EXPIRES_WITHIN_MAX) {
-        return Err(ApiError::expiry_too_late());
-    }
-    Ok(expires)
 }
 
 /// `DELETE /devices/{id}/commands`: removes all messages of the device.

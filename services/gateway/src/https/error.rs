@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shard_client::{MessageError, MethodError, RegistryError, SettingsError, TwinError, Unavailable};
 
 use super::body::{Body, with_json};
-use crate::websocket::BadHandshake;
+use crate::{device_bound::BadMessage, websocket::BadHandshake};
 
 /// Number and name of an error; the status is the number's first three digits (rest §21.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,10 +268,6 @@ impl ApiError {
         }
     }
 
-    pub fn expiry_too_late() -> Self {
-        Self::new(INVALID_EXPIRY, "The message would expire more than two days from now")
-    }
-
     /// A device answered a method with something else than JSON.
     pub fn bad_answer(why: String) -> Self {
         Self::new(BAD_GATEWAY, format!("The device's answer to the method cannot be passed on: {why}"))
@@ -354,6 +350,17 @@ impl ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl From<BadMessage> for ApiError {
+    fn from(error: BadMessage) -> Self {
+        let code = match error {
+            BadMessage::TooLarge => MESSAGE_TOO_LARGE,
+            BadMessage::Expiry(_) => ARGUMENT_INVALID,
+            BadMessage::ExpiryTooLate => INVALID_EXPIRY,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@
 //!                          |                  | errors of every operation
 //!                          |                  v
 //!                          |                error.rs: the one place that knows status, code and envelope
-//!                          | -> websocket -> the MQTT head, with what is left of the connection
+//!                          | -> websocket -> the MQTT or AMQP head, with what is left of the connection
 //! ```
 
 mod authentication_json;
@@ -62,7 +62,12 @@ use tokio::{net::TcpStream, time::timeout_at};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::spelling::Followed;
-use crate::{Front, listener::Accepted, mqtt, websocket::WebSocket};
+use crate::{
+    Front, amqp,
+    listener::Accepted,
+    mqtt,
+    websocket::{SubProtocol, WebSocket},
+};
 
 /// Streams of one connection that were opened and reset before they were looked at: with more it is an attack (rapid
 /// reset), and the connection ends.
@@ -118,8 +123,9 @@ impl Default for Limits {
 pub(crate) struct Head {
     front: Arc<Front>,
     tls: TlsAcceptor,
-    /// Takes over connections that became WebSockets.
+    /// These two take over connections that became WebSockets.
     mqtt: mqtt::Head,
+    amqp: amqp::Head,
 }
 
 /// One request's surroundings.
@@ -131,8 +137,8 @@ pub(crate) struct Context {
 }
 
 impl Head {
-    pub fn new(front: Arc<Front>, tls: Arc<ServerConfig>, mqtt: mqtt::Head) -> Self {
-        Self { front, tls: tls.into(), mqtt }
+    pub fn new(front: Arc<Front>, tls: Arc<ServerConfig>, mqtt: mqtt::Head, amqp: amqp::Head) -> Self {
+        Self { front, tls: tls.into(), mqtt, amqp }
     }
 
     /// Serves one connection to its end.
@@ -153,8 +159,10 @@ impl Head {
         // Boxed: a WebSocket must not carry along what only HTTP needs.
         let websocket = Box::pin(serve_requests(stream, context, place.draining())).await;
         self.front.metrics.https_connections.dec();
-        if let Some(websocket) = websocket {
-            self.mqtt.serve_websocket(websocket, certificate, peer, place).await;
+        match websocket {
+            None => {}
+            Some((SubProtocol::Mqtt, socket)) => self.mqtt.serve_websocket(socket, certificate, peer, place).await,
+            Some((SubProtocol::Amqp, socket)) => self.amqp.serve_websocket(socket, certificate, peer, place).await,
         }
     }
 }
@@ -175,7 +183,7 @@ async fn serve_requests(
     stream: TlsStream<TcpStream>,
     context: Context,
     draining: impl Future<Output = ()>,
-) -> Option<WebSocket> {
+) -> Option<(SubProtocol, WebSocket)> {
     let limits = context.front.config.https.clone();
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let (stream, spellings) = Followed::new(stream, limits.header_bytes_max);
@@ -190,8 +198,10 @@ async fn serve_requests(
         let on_upgrade = hyper::upgrade::on(&mut request);
         async move {
             let response = route::answer(&context, request).await;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                *upgrade.lock() = Some(on_upgrade);
+            if let (StatusCode::SWITCHING_PROTOCOLS, Some(sub_protocol)) =
+                (response.status(), response.extensions().get::<SubProtocol>())
+            {
+                *upgrade.lock() = Some((*sub_protocol, on_upgrade));
             }
             Ok::<_, std::convert::Infallible>(response)
         }
@@ -227,8 +237,9 @@ async fn serve_requests(
             let _ = connection.await;
         }
     }
-    let on_upgrade: Option<OnUpgrade> = upgraded.lock().take();
-    websocket_of(on_upgrade?).await
+    let upgraded: Option<(SubProtocol, OnUpgrade)> = upgraded.lock().take();
+    let (sub_protocol, on_upgrade) = upgraded?;
+    Some((sub_protocol, websocket_of(on_upgrade).await?))
 }
 
 /// HTTP/2 with every bound named here, whatever the library's defaults become.

@@ -20,7 +20,7 @@ use super::{
     twins::{self, Part, Write},
     websocket,
 };
-use crate::tracking::tracking_id;
+use crate::{tracking::tracking_id, websocket::SubProtocol};
 
 /// A longer path is cut in the log.
 const LOGGED_PATH_LENGTH_MAX: usize = 300;
@@ -85,7 +85,11 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
         return settings::answer(call, &method, rest, name).await;
     }
     if literal == ["$iothub", "websocket"] {
-        return only(method, "GET")?.then(websocket::open(call)).await;
+        return only(method, "GET")?.then(websocket::open(call, &[SubProtocol::Mqtt, SubProtocol::Amqp])).await;
+    }
+    // Where Event Hubs readers look.
+    if literal == ["$servicebus", "websocket"] {
+        return only(method, "GET")?.then(websocket::open(call, &[SubProtocol::Amqp])).await;
     }
     call.query.check_api_version()?;
     match *literal.as_slice() {

@@ -6,6 +6,8 @@ use auth::Refusal;
 use eventlog::AppendError;
 use mqtt::{Malformed, Violation};
 
+use crate::twin_requests::SessionEnd;
+
 /// The end of a connection. MQTT 3.1.1 has no packet for it: the log has the reason.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Close {
@@ -43,6 +45,15 @@ pub(super) enum Close {
     Shard(shard_client::Unavailable),
     #[error("the gateway shuts down")]
     Draining,
+}
+
+impl From<SessionEnd> for Close {
+    fn from(end: SessionEnd) -> Self {
+        match end {
+            SessionEnd::Deleted => Self::Deleted,
+            SessionEnd::Replaced => Self::Replaced,
+        }
+    }
 }
 
 impl Close {

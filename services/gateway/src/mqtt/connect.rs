@@ -1,10 +1,6 @@
-//! From an accepted socket to an admitted connection (mqtt §2.3).
+//! From a connection that may begin to an admitted one (mqtt §2.3).
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use auth::{ClientCertificate, Presented, Refusal};
 use model::{Credentials, Principal};
@@ -12,62 +8,18 @@ use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
 use shard_client::{AttachError, Attachment, NewAttachment, SessionError, TwinError, Unavailable};
 use tokio::time::{timeout, timeout_at};
 
-use super::{Head, close::Close, connection::Connection, transport::Transport, username::Username, will::Will};
+use super::{Head, close::Close, connection::Connection, username::Username, will::Will};
 use crate::{
     Front,
-    admission::Unproved,
-    connections::Place,
+    arrival::{Arrived, GOODBYE, flush},
     history::Incident,
-    listener::Accepted,
     telemetry::Stamp,
-    tls::{ReadOutcome, TlsSocket},
+    tls::ReadOutcome,
+    transport::Transport,
 };
 
 /// An identity that keeps changing while its device connects is given up after so many looks.
 const ATTACH_TRIES_MAX: usize = 5;
-/// How long the last words may take.
-const GOODBYE: Duration = Duration::from_secs(2);
-
-/// A connection on which MQTT may begin.
-pub(super) struct Arrived {
-    pub socket: Transport,
-    /// From the TLS handshake.
-    pub certificate: Option<Arc<ClientCertificate>>,
-    pub peer: SocketAddr,
-    pub place: Place,
-    pub unproved: Unproved,
-    /// The time for CONNECT runs from here.
-    pub since: Instant,
-    /// Read already.
-    pub plain: Vec<u8>,
-}
-
-/// TLS, then [`introduce`]. `None`: refused or gone; said and logged already.
-pub(super) async fn establish(head: Head, accepted: Accepted) -> Option<Connection> {
-    let deadline = accepted.handshake_deadline(&head.front);
-    let Accepted { stream, peer, place, unproved, since } = accepted;
-    let socket = TlsSocket::new(stream, head.tls.clone())
-        .inspect_err(|error| tracing::error!(%error, "cannot begin a TLS handshake"));
-    let mut socket = socket.ok()?;
-    let mut plain = Vec::new();
-    let handshake = tokio::select! {
-        handshake = timeout_at(deadline, socket.handshake(&mut plain)) => handshake,
-        () = unproved.evicted() => return None,
-    };
-    match handshake {
-        Ok(Ok(())) => head.front.metrics.handshakes.inc(),
-        failed => {
-            head.front.metrics.handshake_failures.inc();
-            let error = failed.err().map_or_else(|| "failed".to_owned(), |late| late.to_string());
-            tracing::debug!(%peer, error, "no TLS handshake");
-            let _ = timeout(GOODBYE, flush(&mut Transport::Tls(socket))).await; // the alert
-            return None;
-        }
-    }
-    let certificate = head.front.client_certificate(socket.client_certificates()).map(Arc::new);
-    introduce(head, Arrived { socket: Transport::Tls(socket), certificate, peer, place, unproved, since, plain }).await
-}
-
 /// CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
 pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection> {
     let Arrived { mut socket, certificate, peer, place, unproved, since, mut plain } = arrived;
@@ -140,10 +92,6 @@ async fn say(socket: &mut Transport, words: &[u8]) {
         socket.queue_close();
         let _ = timeout(GOODBYE, flush(socket)).await; // the peer may be gone already
     }
-}
-
-async fn flush(socket: &mut Transport) -> std::io::Result<()> {
-    std::future::poll_fn(|context| socket.poll_flush(context)).await
 }
 
 /// What a connection needs to know of its identity.

@@ -32,11 +32,10 @@ use super::{
     settings_recheck::SettingsRecheck,
     subscribe::{Changing, Session},
     topic::{HubTopic, hub_topic},
-    transport::Transport,
-    twin::{TwinRequest, TwinRequests},
+    twin::TwinRequests,
     will::Will,
 };
-use crate::{Front, connections::Place, history::Incident, telemetry::Stamp, tls::ReadOutcome};
+use crate::{Front, connections::Place, history::Incident, telemetry::Stamp, tls::ReadOutcome, transport::Transport};
 
 /// Activity of a device is reported at most so often.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! The MQTT head: 3.1.1 over TLS or WebSocket for devices and modules (mqtt §1-§4).
 //!
 //! ```text
-//!   establish (connect.rs): TLS or WebSocket, CONNECT, credential, attach, CONNACK     boxed, freed afterwards
+//!   introduce (connect.rs): after TLS or WebSocket, CONNECT, credential, attach, CONNACK     boxed, freed afterwards
 //!   Connection (connection.rs): one task, one poll, few inputs
 //!       socket -> publish.rs   -> event log -> acknowledge.rs -> PUBACK
 //!              -> subscribe.rs -> shard     -> SUBACK
@@ -15,29 +15,21 @@ mod connection;
 mod deliveries;
 mod device_bound_topic;
 pub mod filter;
-mod percent;
 pub mod property_bag;
 mod publish;
 mod settings_recheck;
 mod subscribe;
 pub mod topic;
-mod transport;
 mod twin;
 pub mod username;
 mod will;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc};
 
 use auth::ClientCertificate;
 use rustls::ServerConfig;
 
-use self::{connect::Arrived, transport::Transport};
-use crate::{
-    Front,
-    connections::Place,
-    listener::{self, Accepted},
-    websocket::WebSocket,
-};
+use crate::{Front, arrival::Arrived, connections::Place, listener::Accepted, websocket::WebSocket};
 
 /// Serves MQTT connections.
 #[derive(Clone)]
@@ -57,10 +49,16 @@ impl Head {
     pub async fn serve(self, accepted: Accepted) {
         self.front.metrics.mqtt_connections.inc();
         let metrics = self.front.metrics.mqtt_connections.clone();
-        if let Some(connection) = Box::pin(connect::establish(self, accepted)).await {
+        if let Some(connection) = Box::pin(self.establish(accepted)).await {
             connection.run().await;
         }
         metrics.dec();
+    }
+
+    /// `None`: refused or gone; said and logged already.
+    async fn establish(self, accepted: Accepted) -> Option<connection::Connection> {
+        let arrived = Arrived::by_tls(&self.front, self.tls.clone(), accepted).await?;
+        connect::introduce(self, arrived).await
     }
 
     /// Serves a connection to the HTTPS port that became a WebSocket, to its end. The certificate is that of its TLS
@@ -75,14 +73,10 @@ impl Head {
         let metrics = self.front.metrics.clone();
         metrics.mqtt_connections.inc();
         metrics.mqtt_websocket_connections.inc();
-        // It has proved to speak HTTPS; who it is it has yet to say.
-        if let Some(unproved) = listener::admit(&self.front, peer.ip()).await {
-            let socket = Transport::WebSocket(Box::new(socket));
-            let (since, plain) = (Instant::now(), Vec::new());
-            let arrived = Arrived { socket, certificate, peer, place, unproved, since, plain };
-            if let Some(connection) = Box::pin(connect::introduce(self, arrived)).await {
-                connection.run().await;
-            }
+        if let Some(arrived) = Arrived::by_websocket(&self.front, socket, certificate, peer, place).await
+            && let Some(connection) = Box::pin(connect::introduce(self, arrived)).await
+        {
+            connection.run().await;
         }
         metrics.mqtt_websocket_connections.dec();
         metrics.mqtt_connections.dec();

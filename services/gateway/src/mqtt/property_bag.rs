@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::HashSet};
 
 use model::{Annotation, Record, SystemProperty};
 
-use super::percent;
+use crate::percent;
+use crate::telemetry::is_reserved;
 
 /// Adds the bag's properties to the record, each in the layer it belongs to. Of equal names the last one counts. What
 /// the hub stamps itself, a client cannot set.
@@ -30,23 +31,6 @@ fn keep_last(properties: &mut Vec<(Cow<'_, str>, Cow<'_, str>)>) {
         properties.retain(|(name, _)| seen.insert(name.clone()));
         properties.reverse();
     }
-}
-
-/// Names that only the hub sets, whatever layer a client tries.
-fn is_reserved(name: &str) -> bool {
-    use Annotation::{
-        ConnectionAuthGenerationId, ConnectionAuthMethod, ConnectionDeviceId, ConnectionModuleId, EnqueuedTime,
-        MessageSource,
-    };
-    const RESERVED: [Annotation; 6] = [
-        ConnectionDeviceId,
-        ConnectionModuleId,
-        ConnectionAuthGenerationId,
-        ConnectionAuthMethod,
-        EnqueuedTime,
-        MessageSource,
-    ];
-    RESERVED.iter().any(|annotation| annotation.name().eq_ignore_ascii_case(name))
 }
 
 fn add_system<'a>(key: &str, value: Cow<'a, str>, record: &mut Record<'a>) {

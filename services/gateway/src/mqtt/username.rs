@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::{DeviceId, InvalidIdentifier, ModuleId, Principal};
 
-use super::percent;
+use crate::percent;
 
 /// What a user name says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use super::{TicketSecret, tickets::Tickets, verifier::AnyCertificate};
 /// What is spoken inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocols {
-    Mqtt,
+    /// Neither is named in the handshake.
+    MqttOrAmqp,
     Http,
 }
 

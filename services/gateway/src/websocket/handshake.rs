@@ -5,7 +5,20 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
 /// What is spoken inside.
-const SUB_PROTOCOL: &str = "mqtt";
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SubProtocol {
+    Mqtt,
+    Amqp,
+}
+
+impl SubProtocol {
+    const NAMES: [(Self, &str); 2] = [(Self::Mqtt, "mqtt"), (Self::Amqp, "AMQPWSB10")];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(protocol, _)| *protocol)
+    }
+}
+
 /// Makes the answer to a key one that only a WebSocket server gives (RFC 6455 §1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -20,12 +33,13 @@ pub(crate) enum BadHandshake {
     WebSocketVersion,
     #[error("the header Sec-WebSocket-Key is missing or not the base64 of 16 bytes")]
     Key,
-    #[error("the header Sec-WebSocket-Protocol must name a sub-protocol that is spoken here: {SUB_PROTOCOL}")]
+    #[error("the header Sec-WebSocket-Protocol must name a sub-protocol that is spoken here: mqtt or AMQPWSB10")]
     SubProtocol,
 }
 
-/// The answer that makes the connection a WebSocket: 101, without a body.
-pub(crate) fn accept(request: &Parts) -> Result<Response<()>, BadHandshake> {
+/// The answer that makes the connection a WebSocket: 101, without a body. The sub-protocol, the first one offered of
+/// those the path speaks, is among its extensions too.
+pub(crate) fn accept(request: &Parts, spoken: &[SubProtocol]) -> Result<Response<()>, BadHandshake> {
     let headers = &request.headers;
     if request.version != Version::HTTP_11 {
         return Err(BadHandshake::HttpVersion);
@@ -41,17 +55,18 @@ pub(crate) fn accept(request: &Parts) -> Result<Response<()>, BadHandshake> {
     let key = key.filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
     let accepted = accept_value(key.ok_or(BadHandshake::Key)?).ok_or(BadHandshake::Key)?;
     // In the client's spelling: some compare it so.
-    let sub_protocol = tokens(headers, header::SEC_WEBSOCKET_PROTOCOL)
-        .find(|token| token.eq_ignore_ascii_case(SUB_PROTOCOL))
-        .and_then(|token| HeaderValue::from_str(token).ok())
+    let (sub_protocol, name) = tokens(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|token| Some((SubProtocol::parse(token)?, HeaderValue::from_str(token).ok()?)))
+        .find(|(sub_protocol, _)| spoken.contains(sub_protocol))
         .ok_or(BadHandshake::SubProtocol)?;
     let mut response = Response::new(());
+    response.extensions_mut().insert(sub_protocol);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accepted);
-    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, sub_protocol);
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     Ok(response)
 }
 

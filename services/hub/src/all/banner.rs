@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::all::hub_json::HubJson;
+use crate::all::hub_json::{HubJson, Ports};
 
 /// The lines after a start.
 pub struct Banner<'a> {
@@ -21,7 +21,8 @@ impl Display for Banner<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { hub, hub_json, program, devices } = self;
         let (name, ports) = (&hub.host_name, &hub.ports);
-        writeln!(f, "IronHub is ready: {name}, MQTT {}, HTTPS {}, admin {}", ports.mqtt, ports.https, ports.admin)?;
+        let Ports { mqtt, amqp, https, admin } = ports;
+        writeln!(f, "IronHub is ready: {name}, MQTT {mqtt}, AMQP {amqp}, HTTPS {https}, admin {admin}")?;
         writeln!(f)?;
         if let Some(owner) = &hub.connection_strings.iothubowner {
             writeln!(f, "  owner      {owner}")?;

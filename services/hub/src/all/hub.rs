@@ -73,6 +73,7 @@ impl Hub {
             address: gateway.https_address().ip(),
             ports: Ports {
                 mqtt: gateway.mqtt_address().port(),
+                amqp: gateway.amqp_address().port(),
                 https: gateway.https_address().port(),
                 admin: admin.address().port(),
             },
@@ -135,7 +136,11 @@ async fn with_devices(client: &ShardClient, config: &Config) -> anyhow::Result<V
 async fn start_gateway(config: &Config, dependencies: Dependencies) -> anyhow::Result<Gateway> {
     Gateway::start(config.gateway(), dependencies).await.map_err(|error| match error {
         StartError::Bind { protocol, address, error } => {
-            let flag = if protocol == "MQTT" { "--mqtt-port" } else { "--https-port" };
+            let flag = match protocol {
+                "MQTT" => "--mqtt-port",
+                "AMQP" => "--amqp-port",
+                _ => "--https-port",
+            };
             anyhow::anyhow!(bind::explain(protocol, flag, address, &error))
         }
         other => other.into(),

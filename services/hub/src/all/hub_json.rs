@@ -33,6 +33,7 @@ pub struct HubJson {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     pub mqtt: u16,
+    pub amqp: u16,
     pub https: u16,
     pub admin: u16,
 }

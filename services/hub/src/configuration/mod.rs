@@ -31,6 +31,8 @@ pub struct Config {
     pub host_names: Vec<String>,
     /// MQTT 3.1.1 over TLS. SDKs have 8883 compiled in; 0 takes a free one.
     pub mqtt_port: u16,
+    /// AMQP 1.0 over TLS. SDKs have 5671 compiled in; 0 takes a free one.
+    pub amqp_port: u16,
     /// HTTPS. SDKs have 443 compiled in; 0 takes a free one.
     pub https_port: u16,
     /// Devices that are created at the start unless they are there.
@@ -114,6 +116,7 @@ impl Default for Config {
             listen_address: Ipv4Addr::LOCALHOST.into(),
             host_names: Vec::new(),
             mqtt_port: 8883,
+            amqp_port: 5671,
             https_port: 443,
             with_devices: Vec::new(),
             drain_timeout_seconds: 15,
@@ -143,11 +146,20 @@ impl Config {
 
     fn apply(&mut self, arguments: AllArguments) {
         let AllArguments {
-            data_dir, listen_address, host_names, mqtt_port, https_port, admin_port, with_devices, ..
+            data_dir,
+            listen_address,
+            host_names,
+            mqtt_port,
+            amqp_port,
+            https_port,
+            admin_port,
+            with_devices,
+            ..
         } = arguments;
         self.data_dir = data_dir.unwrap_or_else(|| std::mem::take(&mut self.data_dir));
         self.listen_address = listen_address.unwrap_or(self.listen_address);
         self.mqtt_port = mqtt_port.unwrap_or(self.mqtt_port);
+        self.amqp_port = amqp_port.unwrap_or(self.amqp_port);
         self.https_port = https_port.unwrap_or(self.https_port);
         self.admin.port = admin_port.unwrap_or(self.admin.port);
         if !host_names.is_empty() {
@@ -197,6 +209,7 @@ impl Config {
         gateway::Config {
             listen_address: self.listen_address,
             mqtt_port: self.mqtt_port,
+            amqp_port: self.amqp_port,
             https_port: self.https_port,
             host_names: self.host_names.clone(),
             limits: self.gateway.limits.clone(),

@@ -3,6 +3,8 @@
 //! Clients encode the resource as a whole, in parts, or not at all, and ids once more on top. So each segment of the
 //! `sr` stands for three texts: itself, decoded once and decoded twice; it equals a name when one of them does.
 
+use std::{borrow::Cow, str::FromStr};
+
 use model::Principal;
 
 use crate::percent;
@@ -56,6 +58,32 @@ impl<'a> Audience<'a> {
         Self { host: segments.next().unwrap_or_default(), segments: segments.collect() }
     }
 
+    /// Whether it is something of this hub.
+    pub fn is_of(&self, hosts: &HostNames) -> bool {
+        any_decoding(self.host, |host| hosts.contains(host))
+    }
+
+    /// The device or module that it names, in every reading of its ids, the likeliest first; none when it names a whole
+    /// hub or something else.
+    pub fn principals(&self) -> Vec<Principal> {
+        let is = |position: usize, literal: &str| {
+            self.segments.get(position).is_some_and(|segment| Name::Literal(literal).is(segment))
+        };
+        let (true, Some(device)) = (is(0, "devices"), self.segments.get(1)) else { return Vec::new() };
+        let module = self.segments.get(3).filter(|_| is(2, "modules"));
+        let mut principals = Vec::new();
+        for reading in [1, 2, 0] {
+            let principal = match module {
+                None => read(device, reading).map(Principal::device),
+                Some(module) => read(device, reading)
+                    .zip(read(module, reading))
+                    .map(|(device, module)| Principal::module(device, module)),
+            };
+            principals.extend(principal.filter(|principal| !principals.contains(principal)));
+        }
+        principals
+    }
+
     /// Whether this is the principal, or something that contains it: the hub, or all devices. What clients write
     /// behind the principal (`messages/events`, `api-version=…`) is ignored.
     pub fn covers_principal(&self, principal: &Principal, hosts: &HostNames) -> bool {
@@ -97,6 +125,15 @@ impl Name<'_> {
             Self::Id(id) => text == *id || text.split_once("?api-version=").is_some_and(|(text, _)| text == *id),
         })
     }
+}
+
+/// The segment as an id, decoded so often; `None`: it is none then.
+fn read<T: FromStr>(segment: &str, times: usize) -> Option<T> {
+    let mut text = Cow::Borrowed(segment);
+    for _ in 0..times {
+        text = Cow::Owned(percent::decode(&text)?.into_owned());
+    }
+    text.parse().ok()
 }
 
 fn any_decoding(segment: &str, is_wanted: impl Fn(&str) -> bool) -> bool {
@@ -147,6 +184,19 @@ mod tests {
         let device_id = device.parse().unwrap();
         let principal = Principal { device_id, module_id: module.map(|module| module.parse().unwrap()) };
         Audience::parse(resource).covers_principal(&principal, &HostNames::new(["hub.example.test", "alias", "::1"]))
+    }
+
+    #[test]
+    fn a_principal_is_read_in_every_way_it_may_be_written() {
+        let read =
+            |resource: &str| Audience::parse(resource).principals().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(read("hub/devices/d1"), ["d1"]);
+        assert_eq!(read("hub%2Fdevices%2Fd1%2Fmodules%2Fm1"), ["d1/m1"]);
+        assert_eq!(read("hub/devices/a%2540b"), ["a%40b", "a@b", "a%2540b"]);
+        assert_eq!(read("hub/devices/d1/messages/events"), ["d1"]);
+        for resource in ["hub", "hub/devices", "hub/messages/events", "hub/devices/a b"] {
+            assert!(read(resource).is_empty(), "{resource}");
+        }
     }
 
     #[test]

@@ -30,6 +30,22 @@ pub fn authorize(
     Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
 }
 
+/// Checks a token of a policy for nothing but itself: what it opens is looked at when something is asked for.
+pub fn verify_policy_token(
+    token: &str,
+    settings: &HubSettings,
+    hosts: &HostNames,
+    now: Timestamp,
+) -> Result<Authorized, Refusal> {
+    let token = SasToken::parse(token)?;
+    token.check_expiry(now)?;
+    let (policy, _) = signing_policy(&token, settings)?;
+    if !Audience::parse(token.resource).is_of(hosts) {
+        return Err(Refusal::wrong_audience(token.resource));
+    }
+    Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
+}
+
 /// The token's policy, when it opens the operation; else what is missing first.
 fn granted<'a>(
     token: &SasToken<'_>,
@@ -60,12 +76,21 @@ pub(crate) fn check_policy<'a>(
     needed: Right,
     settings: &'a HubSettings,
 ) -> Result<(&'a SharedAccessPolicy, &'a SymmetricKey), Refusal> {
+    let (policy, key) = signing_policy(token, settings)?;
+    if !policy.rights.grants(needed) {
+        return Err(Refusal::MissingRight { policy: policy.name.clone(), granted: policy.rights, needed });
+    }
+    Ok((policy, key))
+}
+
+/// The policy the token names, and which of its keys signed it.
+fn signing_policy<'a>(
+    token: &SasToken<'_>,
+    settings: &'a HubSettings,
+) -> Result<(&'a SharedAccessPolicy, &'a SymmetricKey), Refusal> {
     let name = token.policy.as_deref().ok_or(Refusal::NotAPolicyToken)?;
     let policy = settings.policy(name).ok_or_else(|| Refusal::unknown_policy(name))?;
     let keys = [&policy.keys.primary, &policy.keys.secondary];
     let key = keys.into_iter().find(|key| token.is_signed_by(key)).ok_or(Refusal::WrongSignature)?;
-    if !policy.rights.grants(needed) {
-        return Err(Refusal::MissingRight { policy: policy.name.clone(), granted: policy.rights, needed });
-    }
     Ok((policy, key))
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use model::{SymmetricKey, Timestamp};
+use model::{Principal, SymmetricKey, Timestamp};
 
-use crate::{Refusal, percent};
+use crate::{Refusal, audience::Audience, percent};
 
 /// A token is accepted so long after its expiry, for clocks that differ (security §3.2).
 pub const CLOCK_SKEW_SECONDS: i64 = 300;
@@ -60,6 +60,12 @@ impl<'a> SasToken<'a> {
     /// Whether an identity's own key is said to have signed it; else a policy's.
     pub fn is_of_identity(&self) -> bool {
         self.policy.is_none()
+    }
+
+    /// The device or module that its `sr` names, in every reading of the ids, the likeliest first; none when it is for
+    /// a whole hub or something else.
+    pub fn principals(&self) -> Vec<Principal> {
+        Audience::parse(self.resource).principals()
     }
 
     /// The instant from which on the token is expired, without any grace. Far futures are cut.

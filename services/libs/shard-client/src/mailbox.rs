@@ -65,6 +65,13 @@ struct Waiting {
     end: Option<End>,
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        let news = self.end.is_some() || self.identity.is_some() || self.messages;
+        !news && self.desired.is_empty() && self.methods.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum End {
     Replaced,
@@ -156,6 +163,13 @@ impl Mailbox {
         }
         self.waker.register(context.waker());
         self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Ready while anything waits to be taken: an event, an update, a method, the hint of a message. Wakes the task that
+    /// polled last.
+    pub fn poll_waiting(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        if self.waiting.lock().is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// Waits for the next event.

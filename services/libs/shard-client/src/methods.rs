@@ -63,6 +63,19 @@ pub struct MethodCallId {
     counter: u64,
 }
 
+impl MethodCallId {
+    /// As 16 bytes, for protocols that carry a UUID.
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.leadership) << 64 | u128::from(self.counter)).to_be_bytes()
+    }
+
+    /// The other way.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        Self { leadership: (number >> 64) as u64, counter: number as u64 }
+    }
+}
+
 impl fmt::Display for MethodCallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{:x}", self.leadership, self.counter)
@@ -185,6 +198,7 @@ mod tests {
         let id = MethodCallId { leadership: 0x1f, counter: u64::MAX };
         assert_eq!(id.to_string(), "1f-ffffffffffffffff");
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(MethodCallId::from_bytes(id.to_bytes()), id);
         for text in ["", "-", "1", "1-", "x-1", "1-2-3"] {
             assert!(text.parse::<MethodCallId>().is_err(), "{text}");
         }

@@ -7,6 +7,7 @@ use super::{
     super::{deliveries::Delivery, device_bound_topic::device_bound_topic},
     *,
 };
+use crate::twin_requests::TwinRequest;
 
 impl Connection {
     /// Requests and answers of the hub's own topics.

@@ -1,9 +1,10 @@
-//! Percent-decoding as topics use it: `+` is a plus, and what is no valid escape stays (mqtt §4.2).
+//! Percent-decoding as topics and AMQP addresses use it: `+` is a plus, and what is no valid escape stays (mqtt §4.2,
+//! amqp §2).
 
 use std::borrow::Cow;
 
 /// Decodes; borrows when nothing is encoded. A result that is not UTF-8 is left encoded.
-pub(super) fn decode(text: &str) -> Cow<'_, str> {
+pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find('%') else { return Cow::Borrowed(text) };
     let bytes = text.as_bytes();
     let mut decoded = bytes.get(..first).unwrap_or_default().to_vec();

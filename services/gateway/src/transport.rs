@@ -1,4 +1,4 @@
-//! What MQTT runs over: TLS on its own port, or a WebSocket on that of HTTPS (mqtt §1).
+//! What MQTT and AMQP run over: TLS on a port of their own, or a WebSocket on that of HTTPS (mqtt §1, amqp §1.1).
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A connection's socket. The rarer kind is boxed: the other must not become larger for it.
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Tls(TlsSocket),
     WebSocket(Box<WebSocket>),
 }
