@@ -21,11 +21,14 @@ impl Display for Banner<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { hub, hub_json, program, devices } = self;
         let (name, ports) = (&hub.host_name, &hub.ports);
-        let Ports { mqtt, amqp, https, admin } = ports;
+        let Ports { mqtt, amqp, https, admin, .. } = ports;
         writeln!(f, "IronHub is ready: {name}, MQTT {mqtt}, AMQP {amqp}, HTTPS {https}, admin {admin}")?;
         writeln!(f)?;
         if let Some(owner) = &hub.connection_strings.iothubowner {
             writeln!(f, "  owner      {owner}")?;
+        }
+        if let Some(events) = &hub.event_hub_compatible.connection_string {
+            writeln!(f, "  events     {events}")?;
         }
         if let Some(authority) = &hub.certificate_authority_file {
             writeln!(f, "  authority  {}", authority.display())?;

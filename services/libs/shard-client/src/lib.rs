@@ -45,7 +45,7 @@ pub use messages::{
     ReceivedMessage, Settle,
 };
 pub use methods::{MethodAnswer, MethodCallId, MethodError, MethodRequest};
-pub use receivers::{ClaimError, ClaimedReceiver, Displaced, NewReceiver};
+pub use receivers::{ClaimError, ClaimedReceiver, Displaced, Displacer, NewReceiver};
 pub use registry::{Precondition, Statistics};
 pub use settings::SettingsWatch;
 pub use twin::TwinDocument;

@@ -56,7 +56,14 @@ pub enum ClaimError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Displaced {
     /// The other one, when it is known.
-    pub by: Option<v1::ReceiverDisplaced>,
+    pub by: Option<Displacer>,
+}
+
+/// A receiver that took a place from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Displacer {
+    pub name: String,
+    pub epoch: i64,
 }
 
 /// A place that a receiver has; resolves when it is lost to another receiver. A change of leader is no loss: the place is
@@ -123,7 +130,7 @@ async fn keep(
     loop {
         let last_word = stream.message().await;
         if let Ok(Some(v1::ReceiverClaimNews { news: Some(News::Displaced(by)) })) = last_word {
-            return Displaced { by: Some(by) };
+            return Displaced { by: Some(Displacer { name: by.name, epoch: by.epoch }) };
         }
         sleep(backoff.pause()).await;
         stream = match claim(inner, &request, None).await {

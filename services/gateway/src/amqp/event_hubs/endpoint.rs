@@ -56,7 +56,7 @@ impl Endpoint {
     }
 }
 
-fn is_consumer_group(name: &str, settings: &HubSettings) -> bool {
+pub(super) fn is_consumer_group(name: &str, settings: &HubSettings) -> bool {
     name.eq_ignore_ascii_case(DEFAULT_CONSUMER_GROUP) || settings.consumer_group(name).is_some()
 }
 

@@ -14,16 +14,20 @@
 mod address;
 mod endpoint;
 mod event;
-pub mod management;
+mod links;
+mod management;
 mod options;
+mod reading;
 mod receiver;
 mod refusal;
 mod start_position;
 
-pub use address::{Address, redirect};
-pub use endpoint::{Endpoint, Node};
-pub use event::{BadRecord, EventEncoder, LastEnqueued};
-pub use options::ReceiverOptions;
-pub use receiver::Receiver;
-pub use refusal::Refusal;
-pub use start_position::{BeyondEnd, InvalidFilter, Position, StartPosition};
+pub(super) use reading::Reader;
+
+use address::Address;
+use endpoint::{Endpoint, Node};
+use event::{EventEncoder, LastEnqueued};
+use options::ReceiverOptions;
+use receiver::Receiver;
+use refusal::Refusal;
+use start_position::StartPosition;

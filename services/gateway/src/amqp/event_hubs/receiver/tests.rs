@@ -13,7 +13,7 @@ use model::{Annotation, Record};
 use tokio::time::timeout;
 
 use super::*;
-use crate::amqp::event_hubs::{Position, StartPosition};
+use crate::amqp::event_hubs::{StartPosition, start_position::Position};
 
 type Failed = Box<dyn std::error::Error>;
 
