@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
 
 mod amqp;
+mod amqp_devices;
+mod amqp_service;
 mod amqp_telemetry;
 mod architecture;
 mod bounds;

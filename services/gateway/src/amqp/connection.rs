@@ -74,6 +74,8 @@ pub(super) struct Connection {
     input: BytesMut,
     /// How it ends, once what was read is answered and what was said is written.
     pub ending: Option<Close>,
+    /// How long the peer's goodbye is waited for, once ours is said.
+    goodbye_until: Option<Instant>,
     draining: bool,
     timer: Pin<Box<Sleep>>,
     connected_at: Instant,
@@ -115,6 +117,7 @@ impl Connection {
             expires: None,
             input: BytesMut::from(plain.as_slice()),
             ending: None,
+            goodbye_until: None,
             draining: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             connected_at: Instant::now(),
@@ -258,6 +261,7 @@ impl Connection {
                 Poll::Ready(Ok(ReadOutcome::End)) => {
                     self.receive()?; // its last words
                     self.ending.get_or_insert(Close::PeerClosed);
+                    self.goodbye_until.iter_mut().for_each(|until| *until = Instant::now());
                     Ok(Poll::Ready(()))
                 }
                 Poll::Ready(Err(error)) => Err(error.into()),
@@ -266,7 +270,7 @@ impl Connection {
     }
 
     fn is_reading(&self) -> bool {
-        self.ending.is_none()
+        (self.ending.is_none() || self.goodbye_until.is_some())
             && self.protocol.is_reading()
             && self.waiting < WAITING_MAX
             && !self.socket.has_unsent()
@@ -278,30 +282,32 @@ impl Connection {
         self.ending.get_or_insert(close);
     }
 
+    /// Ends when what was read is answered, our goodbye is written, and the peer's has come or does not come: who closes
+    /// on unread bytes may take the last words with it.
     fn check_end(&mut self) -> Result<(), Close> {
-        let answered = match &self.ending {
+        let is_over = match &self.ending {
             None => return Ok(()),
-            // Nobody is there to be answered.
-            Some(Close::Said | Close::PeerClosed | Close::Violation(_) | Close::Sasl) => true,
-            Some(_) => self.waiting == 0,
+            Some(Close::PeerClosed) => true,
+            // The library has said what there is to say.
+            Some(Close::Said | Close::Violation(_) | Close::Sasl) => self.is_written(),
+            Some(_) if self.waiting > 0 => return Ok(()),
+            Some(close) => {
+                let error = match close {
+                    Close::TokenExpired => error::token_expired(),
+                    _ => error::shutting_down(),
+                };
+                let until = *self.goodbye_until.get_or_insert_with(|| {
+                    self.protocol.close(Some(error));
+                    Instant::now() + GOODBYE
+                });
+                self.is_written() && (self.protocol.is_closed() || until <= Instant::now())
+            }
         };
-        if !answered {
-            return Ok(());
-        }
-        let goodbye = match &self.ending {
-            Some(Close::Draining) => Some(error::shutting_down()),
-            Some(Close::TokenExpired) => Some(error::token_expired()),
-            _ => None,
-        };
-        if let Some(goodbye) = goodbye {
-            self.protocol.close(Some(goodbye));
-        }
-        if self.protocol.output().is_empty() && !self.socket.has_unsent()
-            || matches!(self.ending, Some(Close::PeerClosed))
-        {
-            return self.ending.take().map_or(Ok(()), Err);
-        }
-        Ok(())
+        if is_over { self.ending.take().map_or(Ok(()), Err) } else { Ok(()) }
+    }
+
+    fn is_written(&mut self) -> bool {
+        self.protocol.output().is_empty() && !self.socket.has_unsent()
     }
 
     /// Does what became due.
@@ -326,7 +332,7 @@ impl Connection {
         let now = Instant::now();
         let room = (!self.front.has_room()).then(|| now + ROOM_RETRY);
         let proving = self.proving.as_ref().map(|proving| proving.deadline);
-        let others = [room, proving, self.expires].into_iter().flatten();
+        let others = [room, proving, self.expires, self.goodbye_until].into_iter().flatten();
         let next = others.fold(self.protocol.deadline(), Instant::min).max(now + Duration::from_millis(1)).into();
         if self.timer.is_elapsed() || self.timer.deadline() > next {
             self.timer.as_mut().reset(next);

@@ -32,7 +32,7 @@ impl Connection {
                 let links: Vec<LinkId> = self.links.keys().filter(|link| link.session() == session).copied().collect();
                 links.into_iter().for_each(|link| self.forget_link(link));
             }
-            Event::Close { .. } => self.ending = Some(Close::Said),
+            Event::Close { .. } => self.end_after(Close::Said),
             // Of a server that asks for nothing itself.
             Event::SaslResponse(_)
             | Event::SaslOutcome(_)

@@ -9,7 +9,7 @@ use super::{
     connection::Connection,
     error,
     link::{DeviceLink, Queued},
-    message::{EncodedId, body},
+    message::{EncodedId, body, text},
 };
 
 impl Connection {
@@ -33,14 +33,23 @@ impl Connection {
         };
         let id = message.properties.as_ref().and_then(|properties| properties.correlation_id);
         let status = message.application_properties.and_then(|properties| properties.get("IoThub-status"));
-        let status = status.and_then(|status| i32::try_from(status.as_i64()?).ok());
-        if let (Some(Value::Uuid(id)), Some(status)) = (id.map(|id| id.value()), status) {
+        let status = status.and_then(|status| text(status).parse().ok());
+        if let (Some(call_id), Some(status)) = (id.and_then(|id| call_id(id.value())), status) {
             let payload = Bytes::from(body(&message).unwrap_or_default().into_owned());
-            let answer = MethodAnswer { status, payload };
-            self.front.shard_client.answer_method(principal, MethodCallId::from_bytes(id), answer);
+            self.front.shard_client.answer_method(principal, call_id, MethodAnswer { status, payload });
         }
         self.settle(place, DeliveryState::Accepted);
     }
+}
+
+/// One client sends a UUID that is of none of the registered versions back as text.
+fn call_id(correlation_id: Value<'_>) -> Option<MethodCallId> {
+    let bytes = match correlation_id {
+        Value::Uuid(bytes) => bytes,
+        Value::String(text) => uuid::Uuid::parse_str(text).ok()?.into_bytes(),
+        _ => return None,
+    };
+    Some(MethodCallId::from_bytes(bytes))
 }
 
 /// One client wants a body, always.
