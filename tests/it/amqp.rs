@@ -268,6 +268,60 @@ async fn both_websocket_paths_carry_amqp() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_policy_acts_for_any_device() -> TestResult {
+    let hub = Hub::shared().await?;
+    let device = hub.new_device().await?;
+    let mut client = hub.amqp_as(&hub.policy_token("device")?).await?;
+    let link = client.attach_sender(&address(&device)).await?.unwrap();
+    assert_eq!(client.send(link, &message(b"x")).await?, Some(DeliveryState::Accepted));
+    let events = hub.wait_for_events(&device.device_id, 1).await?;
+    assert!(events[0].to_string().contains("hub"), "{events:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_does_not_say_who_it_is_is_closed() -> TestResult {
+    let config = "[gateway.limits]\nconnect_timeout_seconds = 1\n".to_owned();
+    let hub = Hub::start_with(ironhub_tests::HubOptions { config, ..Default::default() }).await?;
+    let device = hub.new_device().await?;
+    let mut silent = hub.amqp().await?;
+    let mut proved = hub.amqp_as(&device.token()).await?;
+    assert!(silent.closed().await.is_err(), "without a word");
+    assert!(proved.attach_sender(&address(&device)).await?.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_protocol_is_told_which_one_is_spoken() -> TestResult {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let hub = Hub::shared().await?;
+    for words in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"AMQP\x00\x00\x09\x01", b"AMQP\x02\x01\x00\x00"] {
+        let mut stream = ironhub_tests::connect_with(hub.amqp, &hub.host_name, &hub.authority, None).await?;
+        stream.write_all(words).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        assert_eq!(answer, amqp::AMQP_HEADER);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_orderly_end_answers_first_and_says_goodbye() -> TestResult {
+    let mut hub = Hub::start().await?;
+    let device = hub.new_device().await?;
+    let mut client = hub.amqp_as(&device.token()).await?;
+    let link = client.attach_sender(&address(&device)).await?.unwrap();
+    let id = client.send_only(link, &message(b"x"), 0, false)?;
+    client.flush().await?;
+    assert_eq!(client.outcome(link, id).await?, Some(DeliveryState::Accepted));
+    hub.terminate()?;
+    let goodbye = client.closed().await?.map(|error| error.condition.to_string());
+    assert_eq!(goodbye.as_deref(), Some(condition::CONNECTION_FORCED));
+    assert!(hub.ended().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_expired_token_ends_what_runs_on_it() -> TestResult {
     let hub = Hub::start_with(ironhub_tests::HubOptions {
         config: "[gateway.limits]\ntoken_grace_seconds = 0\n".to_owned(),

@@ -73,7 +73,7 @@ function settings(method, path, body) {
   });
 }
 
-// Puts a message into the device's queue; the service SDK would do so over AMQP.
+// Puts a message into the device's queue over HTTPS; the service SDK does so over AMQP, see amqp.test.js.
 function sendToDevice(deviceId, body, headers = {}) {
   const path = `/devices/${encodeURIComponent(deviceId)}/messages/deviceBound?api-version=2021-04-12`;
   const options = {

@@ -1,4 +1,4 @@
-"""Messages for devices as azure-iot-device receives them; sent over HTTPS until the service SDK's AMQP is spoken here."""
+"""Messages for devices as azure-iot-device receives them; sent over HTTPS; test_amqp.py sends by the SDK."""
 
 import queue
 

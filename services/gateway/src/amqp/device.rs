@@ -114,6 +114,9 @@ impl Connection {
         let older = device.links.insert(purpose, link);
         if let Some(older) = older {
             self.replace(older);
+            if purpose == DeviceLink::DeviceBound {
+                self.release_device_bound(principal);
+            }
         }
         let Some(model_id) = model else { return self.begin_device_link(principal, link, &attach, purpose) };
         let (front, owner) = (self.front.clone(), principal.clone());
@@ -207,7 +210,7 @@ impl Connection {
     pub(super) fn forget_device(&mut self, principal: &Principal, name: &'static str, reason: &str) {
         let Some(device) = self.devices.remove(principal) else { return };
         self.forget_unappended(&device.unappended);
-        self.waiting -= device.twin.unanswered();
+        self.waiting -= device.twin.unanswered() + device.changing.unanswered();
         let (front, peer, connection_id) = (self.front.clone(), self.peer, device.connection_id);
         let is_taken_over = matches!(name, "replaced" | "deleted"); // a newer connection takes over by itself
         let has_in_hand = device.deliveries.as_ref().is_some_and(|deliveries| deliveries.is_in_use(&self.links));

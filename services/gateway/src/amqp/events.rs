@@ -44,12 +44,9 @@ impl Connection {
 
     /// A message of the peer. Every one is answered, also on links that were negotiated to be settled (amqp R15).
     pub(super) fn on_delivery(&mut self, delivery: Delivery) {
-        let Some(link) = self.links.get_mut(&delivery.link) else { return };
+        let Some(link) = self.links.get(&delivery.link) else { return };
         match link.kind.clone() {
-            Kind::Asked => {
-                link.early.push(delivery);
-                self.waiting += 1;
-            }
+            Kind::Asked => self.keep_early(delivery),
             Kind::CbsRequests => self.on_cbs_request(&delivery),
             Kind::Send(_) => self.on_device_bound(&delivery),
             Kind::ManagementRequests => self.on_management_request(delivery),

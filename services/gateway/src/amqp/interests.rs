@@ -33,6 +33,17 @@ pub(super) struct Changing {
     waiting: Vec<Then>,
 }
 
+impl Changing {
+    /// Requests that will not be answered.
+    pub fn unanswered(&self) -> usize {
+        unanswered(&self.waiting)
+    }
+}
+
+fn unanswered(waiting: &[Then]) -> usize {
+    waiting.iter().filter(|then| matches!(then, Then::AnswerTwin(_))).count()
+}
+
 impl Device {
     /// Methods need both their links (amqp §5.4).
     fn interests(&self) -> Interests {
@@ -65,14 +76,21 @@ impl Connection {
             (principal, told)
         };
         self.start(told, move |connection, (principal, told)| {
-            let Some(device) = connection.device(&principal, connection_id) else { return };
+            let Some(device) = connection.device(&principal, connection_id) else {
+                connection.waiting -= unanswered(&waiting);
+                return;
+            };
             device.changing.is_under_way = false;
             if told.is_ok() {
                 device.changing.told = interests;
             }
             match told {
-                Err(SessionError::NotFound) => return connection.end_session(&principal, SessionEnd::Deleted),
+                Err(SessionError::NotFound) => {
+                    connection.waiting -= unanswered(&waiting);
+                    return connection.end_session(&principal, SessionEnd::Deleted);
+                }
                 Err(SessionError::ConnectionReplaced) => {
+                    connection.waiting -= unanswered(&waiting);
                     return connection.end_session(&principal, SessionEnd::Replaced);
                 }
                 _ => waiting.into_iter().for_each(|then| connection.follow(&principal, then, &told)),

@@ -7,6 +7,7 @@ use model::Principal;
 use shard_client::FeedbackBatchId;
 
 use super::{authority::TokenKey, connection::Connection};
+use crate::front::ByteClaim;
 
 /// Messages that wait for credit on one link.
 pub(super) const OUTBOX_MAX: usize = 128;
@@ -53,6 +54,8 @@ pub(super) struct Link {
     pub kind: Kind,
     /// Deliveries that came before the link was answered (amqp R22).
     pub early: Vec<Delivery>,
+    /// Their bytes.
+    early_claim: Option<ByteClaim>,
     outbox: VecDeque<Queued>,
     /// Deliveries that were sent and wait for an outcome.
     pub in_hand: HashMap<u32, InHand>,
@@ -78,7 +81,13 @@ pub(super) enum InHand {
 
 impl Link {
     pub fn asked() -> Self {
-        Self { kind: Kind::Asked, early: Vec::new(), outbox: VecDeque::new(), in_hand: HashMap::new() }
+        Self {
+            kind: Kind::Asked,
+            early: Vec::new(),
+            early_claim: None,
+            outbox: VecDeque::new(),
+            in_hand: HashMap::new(),
+        }
     }
 }
 
@@ -90,15 +99,24 @@ impl Queued {
 }
 
 impl Connection {
-    /// Takes a link that was asked for, and looks at what came early.
+    /// Takes a link that was asked for, and looks at what came early. One that is gone meanwhile is over.
     pub(super) fn accept(&mut self, id: LinkId, answer: Attach, credit: u32, kind: Kind) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else { return self.link_ended(id, kind) };
         link.kind = kind;
         let early = std::mem::take(&mut link.early);
+        let _claim = link.early_claim.take();
         self.waiting -= early.len();
         self.protocol.accept(id, answer, credit);
         early.into_iter().for_each(|delivery| self.on_delivery(delivery));
         self.on_credit(id, false);
+    }
+
+    /// Keeps a delivery until its link is answered.
+    pub(super) fn keep_early(&mut self, delivery: Delivery) {
+        let Some(link) = self.links.get_mut(&delivery.link) else { return };
+        link.early_claim.get_or_insert_with(|| self.front.claim_bytes(0)).grow(delivery.payload.len());
+        link.early.push(delivery);
+        self.waiting += 1;
     }
 
     /// Refuses a link that was asked for.

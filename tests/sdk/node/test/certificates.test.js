@@ -1,4 +1,4 @@
-// X.509 with azure-iot-device over MQTT: by thumbprint, and by a registered authority.
+// X.509 with azure-iot-device over MQTT and AMQP: by thumbprint, and by a registered authority.
 'use strict';
 
 const test = require('node:test');
@@ -12,6 +12,7 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const { NoRetry } = require('azure-iot-common');
 const { Client, Message } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
+const { Amqp } = require('azure-iot-device-amqp');
 const { hub, newId, register, events, settings } = require('../hub');
 
 const CONFIGURATION = `
@@ -53,8 +54,8 @@ function pki(test) {
   };
 }
 
-async function connect(test, deviceId, { cert, key }) {
-  const client = Client.fromConnectionString(`HostName=${hub.hostName};DeviceId=${deviceId};x509=true`, Mqtt);
+async function connect(test, deviceId, { cert, key }, transport = Mqtt) {
+  const client = Client.fromConnectionString(`HostName=${hub.hostName};DeviceId=${deviceId};x509=true`, transport);
   await client.setOptions({ ca: hub.authority, cert, key });
   client.setRetryPolicy(new NoRetry());
   test.after(() => client.close().catch(() => {}));
@@ -84,6 +85,19 @@ test('a device is known by its thumbprint', async (t) => {
   await client.sendEvent(new Message('by thumbprint'));
   assert.deepEqual((await events(deviceId, 1)).map((event) => event.body), ['by thumbprint']);
   await assert.rejects(connect(t, deviceId, pki(t).selfSigned(deviceId)), /Not authorized|Unauthorized/i);
+});
+
+test('a device is known by its thumbprint over AMQP', async (t) => {
+  const deviceId = newId();
+  const certificate = pki(t).selfSigned(deviceId);
+  const primaryThumbprint = new crypto.X509Certificate(certificate.cert).fingerprint256.replaceAll(':', '');
+  await register({ deviceId, authentication: { type: 'selfSigned', x509Thumbprint: { primaryThumbprint } } });
+  const client = await connect(t, deviceId, certificate, Amqp);
+  await client.sendEvent(new Message('by thumbprint'));
+  assert.deepEqual((await events(deviceId, 1)).map((event) => event.body), ['by thumbprint']);
+  // Who it is shows with the first link.
+  const stranger = await connect(t, deviceId, pki(t).selfSigned(deviceId), Amqp);
+  await assert.rejects(stranger.sendEvent(new Message('x')), { name: 'UnauthorizedError' });
 });
 
 test('a device is vouched for by an authority until it is removed', async (t) => {
