@@ -66,6 +66,15 @@ def consumer(hub, consumer_group="$Default", connection_string=None, transport_t
     )
 
 
+def at(event):
+    """Options to read from that event on."""
+    return {
+        "partition_id": str(event["partition"]),
+        "starting_position": str(event["offset"]),
+        "starting_position_inclusive": True,
+    }
+
+
 @pytest.fixture
 def sent(hub, new_device, connect):
     """A device that sent ten messages, its partition, and what the JSON reader says of them."""
@@ -116,8 +125,7 @@ def test_every_property_of_a_message_is_read(hub, new_device, connect, transport
     message.custom_properties["ünï"] = "çödé ☃"
     connect(device).send_message(message)
     # Over WebSocket the SDK waits for silent partitions one after the other, so it is told which one.
-    partition = str(hub.events(device.device_id, 1)[0]["partition"])
-    with Reader(hub, partition_id=partition, starting_position="-1", transport_type=transport) as reader:
+    with Reader(hub, transport_type=transport, **at(hub.events(device.device_id, 1)[0])) as reader:
         (event,) = reader.of_device(device.device_id, 1)
     assert event.body_as_json() == {"temperature": 21.5}
     assert event.properties == {"alert".encode(): b"a b&c", "ünï".encode(): "çödé ☃".encode()}
@@ -181,7 +189,7 @@ def test_an_event_of_many_frames_arrives(hub, new_device, connect):
     device = new_device()
     body = "x" * 200_000
     connect(device).send_message(body)
-    with Reader(hub, starting_position="-1", track_last_enqueued_event_properties=True) as reader:
+    with Reader(hub, track_last_enqueued_event_properties=True, **at(hub.events(device.device_id, 1)[0])) as reader:
         (event,) = reader.of_device(device.device_id, 1)
         assert event.body_as_str() == body
 
