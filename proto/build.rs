@@ -1,13 +1,14 @@
 //! Generates the messages and services of `ironhub/*/v1/*.proto`, without protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 9] = [
+    const FILES: [&str; 10] = [
         "ironhub/event/v1/record.proto",
         "ironhub/shard/v1/identity.proto",
         "ironhub/shard/v1/command.proto",
         "ironhub/shard/v1/twin.proto",
         "ironhub/shard/v1/method.proto",
         "ironhub/shard/v1/queue.proto",
+        "ironhub/shard/v1/receiver.proto",
         "ironhub/shard/v1/state.proto",
         "ironhub/shard/v1/shard.proto",
         "ironhub/raft/v1/raft.proto",

@@ -4,10 +4,10 @@ use bytes::{BufMut, Bytes};
 use model::{Annotation, Record, SystemProperty};
 use prost::{
     Message,
-    encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
+    encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint},
 };
 
-use crate::event::v1;
+use crate::{InvalidMessage, event::v1};
 
 /// Appends the record's wire form (`ironhub.event.v1.Record`) to `buffer` without building the message first.
 pub fn encode_record(record: &Record<'_>, buffer: &mut impl BufMut) {
@@ -52,6 +52,109 @@ pub fn decode_record(bytes: Bytes) -> Result<Record<'static>, prost::DecodeError
     })
 }
 
+/// The same as [`decode_record`] without copying: texts are borrowed, the body is shared. For who reads many.
+pub fn view_record(bytes: &Bytes) -> Result<Record<'_>, InvalidMessage> {
+    let mut record = Record::default();
+    let mut fields = Fields { rest: bytes };
+    while let Some((number, content)) = fields.next()? {
+        match (number, content) {
+            (1, Content::Bytes(property)) => {
+                let (number, value) = numbered(property)?;
+                record.system_properties.extend(SystemProperty::from_number(number).map(|key| (key, value.into())));
+            }
+            (2, Content::Bytes(property)) => {
+                let (number, value) = numbered(property)?;
+                record.annotations.extend(Annotation::from_number(number).map(|key| (key, value.into())));
+            }
+            (3, Content::Bytes(property)) => {
+                let (name, value) = named(property)?;
+                record.application_properties.push((name.into(), value.into()));
+            }
+            (4, Content::Bytes(body)) => record.body = bytes.slice_ref(body),
+            (1..=4, _) => return Err(DAMAGED),
+            _ => {}
+        }
+    }
+    Ok(record)
+}
+
+const DAMAGED: InvalidMessage = InvalidMessage("record");
+
+fn numbered(bytes: &[u8]) -> Result<(u32, &str), InvalidMessage> {
+    let (mut number, mut value) = (0, "");
+    let mut fields = Fields { rest: bytes };
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Content::Number(found)) => number = found as u32,
+            (2, Content::Bytes(found)) => value = text(found)?,
+            (1 | 2, _) => return Err(DAMAGED),
+            _ => {}
+        }
+    }
+    Ok((number, value))
+}
+
+fn named(bytes: &[u8]) -> Result<(&str, &str), InvalidMessage> {
+    let (mut name, mut value) = ("", "");
+    let mut fields = Fields { rest: bytes };
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Content::Bytes(found)) => name = text(found)?,
+            (2, Content::Bytes(found)) => value = text(found)?,
+            (1 | 2, _) => return Err(DAMAGED),
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, InvalidMessage> {
+    std::str::from_utf8(bytes).map_err(|_| DAMAGED)
+}
+
+/// The fields of a message that are left to read.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+enum Content<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Of a type that records do not use.
+    Other,
+}
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Result<Option<(u32, Content<'a>)>, InvalidMessage> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (number, wire_type) = decode_key(&mut self.rest).map_err(|_| DAMAGED)?;
+        let content = match wire_type {
+            WireType::Varint => Content::Number(self.varint()?),
+            WireType::LengthDelimited => {
+                let length = self.varint()?;
+                Content::Bytes(self.take(length)?)
+            }
+            WireType::SixtyFourBit => self.take(8).map(|_| Content::Other)?,
+            WireType::ThirtyTwoBit => self.take(4).map(|_| Content::Other)?,
+            WireType::StartGroup | WireType::EndGroup => return Err(DAMAGED),
+        };
+        Ok(Some((number, content)))
+    }
+
+    fn varint(&mut self) -> Result<u64, InvalidMessage> {
+        decode_varint(&mut self.rest).map_err(|_| DAMAGED)
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], InvalidMessage> {
+        let length = usize::try_from(length).map_err(|_| DAMAGED)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(DAMAGED)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
 /// Numbers are below 128, so key and number take two bytes.
 fn put_numbered(field: u32, number: u8, value: &str, buffer: &mut impl BufMut) {
     encode_key(field, WireType::LengthDelimited, buffer);
@@ -74,6 +177,35 @@ fn text_len(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Cut anywhere, or with any one byte changed, both readers say the same.
+    #[test]
+    fn the_view_is_what_is_decoded() -> Result<(), Box<dyn std::error::Error>> {
+        let record = Record {
+            system_properties: vec![(SystemProperty::MessageId, "m1".into()), (SystemProperty::ContentType, "".into())],
+            annotations: vec![(Annotation::ConnectionDeviceId, "d1".into())],
+            application_properties: vec![("ä".into(), "x".repeat(300).into()), ("".into(), "".into())],
+            body: Bytes::from_static(b"\x00\x01"),
+        };
+        let mut wire = Vec::new();
+        encode_record(&record, &mut wire);
+        assert_eq!(view_record(&wire.clone().into())?, record);
+        for end in 0..wire.len() {
+            let cut: Bytes = wire.get(..end).unwrap_or_default().to_vec().into();
+            assert_eq!(view_record(&cut).ok(), decode_record(cut.clone()).ok(), "{end}");
+        }
+        for (at, byte) in (0..wire.len()).flat_map(|at| [0, 1, 0x0f, 0x7f, 0x80, 0xff].map(|byte| (at, byte))) {
+            let mut changed = wire.clone();
+            changed.splice(at..=at, [byte]);
+            let changed = Bytes::from(changed);
+            let (seen, decoded) = (view_record(&changed), decode_record(changed.clone()));
+            // Groups and keys without a number, which nobody writes, are only refused.
+            if let Ok(seen) = seen {
+                assert_eq!(Some(seen), decoded.ok(), "{at} {byte}");
+            }
+        }
+        Ok(())
+    }
 
     #[test]
     fn what_is_written_by_hand_is_what_the_schema_says() -> Result<(), prost::DecodeError> {

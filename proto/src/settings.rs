@@ -18,6 +18,7 @@ impl TryFrom<v1::HubSettings> for HubSettings {
             certificates: message.certificates.into_iter().map(Into::into).collect(),
             consumer_groups: message.consumer_groups.into_iter().map(Into::into).collect(),
             overrides: message.overrides.unwrap_or_default().into(),
+            created: Timestamp::from_unix_microseconds(message.created),
         })
     }
 }
@@ -32,6 +33,7 @@ impl From<&HubSettings> for v1::HubSettings {
             certificates: settings.certificates.iter().map(Into::into).collect(),
             consumer_groups: settings.consumer_groups.iter().map(Into::into).collect(),
             overrides: (overrides != v1::Overrides::default()).then_some(overrides),
+            created: settings.created.unix_microseconds(),
         }
     }
 }

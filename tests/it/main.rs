@@ -20,6 +20,7 @@ mod device_bound_settings;
 mod disk_full;
 mod drain;
 mod durability;
+mod event_hubs;
 mod explain;
 mod hostile;
 mod hostile_http2;

@@ -15,6 +15,7 @@ use crate::{
     admission::Unproved,
     connections::Place,
     listener::{self, Accepted},
+    plain_socket::PlainSocket,
     tls::TlsSocket,
     transport::Transport,
     websocket::WebSocket,
@@ -62,6 +63,13 @@ impl Arrived {
         }
         let certificate = front.client_certificate(socket.client_certificates()).map(Arc::new);
         Some(Self { socket: Transport::Tls(socket), certificate, peer, place, unproved, since, plain })
+    }
+
+    /// A connection that needs no handshake.
+    pub fn by_tcp(accepted: Accepted) -> Self {
+        let Accepted { stream, peer, place, unproved, since } = accepted;
+        let socket = Transport::Plain(Box::new(PlainSocket::new(stream)));
+        Self { socket, certificate: None, peer, place, unproved, since, plain: Vec::new() }
     }
 
     /// A connection to the HTTPS port that became a WebSocket; the certificate is that of its TLS handshake. It has

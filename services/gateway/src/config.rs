@@ -17,8 +17,13 @@ pub struct Config {
     pub amqp_port: u16,
     /// HTTPS; SDKs have 443 compiled in. 0 takes a free port.
     pub https_port: u16,
+    /// AMQP 1.0 without TLS, for Event Hubs clients with `UseDevelopmentEmulator=true`; SDKs have 5672 compiled in. Off
+    /// unless set, and only on a loopback address: `listen_address` if it is one, else 127.0.0.1.
+    pub emulator_port: Option<u16>,
     /// Names under which clients reach the hub; the audience of their tokens must be one of them.
     pub host_names: Vec<String>,
+    /// The Event Hub-compatible name: what readers of the events call the built-in endpoint.
+    pub event_hub_name: String,
     pub limits: Limits,
     pub https: crate::https::Limits,
     pub cloud_to_device: CloudToDevice,
@@ -31,7 +36,9 @@ impl Default for Config {
             mqtt_port: 8883,
             amqp_port: 5671,
             https_port: 443,
+            emulator_port: None,
             host_names: vec!["127.0.0.1".to_owned()],
+            event_hub_name: "events".to_owned(),
             limits: Limits::default(),
             https: crate::https::Limits::default(),
             cloud_to_device: CloudToDevice::default(),

@@ -1,6 +1,11 @@
 //! Starting and ending a gateway.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use auth::HostNames;
 use bytes::Bytes;
@@ -57,6 +62,7 @@ pub struct Gateway {
     mqtt_address: SocketAddr,
     amqp_address: SocketAddr,
     https_address: SocketAddr,
+    emulator_address: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
     /// Follows the hub's settings.
     settings: JoinHandle<()>,
@@ -68,6 +74,8 @@ impl Gateway {
         let mqtt_listener = bind("MQTT", &config, config.mqtt_port)?;
         let amqp_listener = bind("AMQP", &config, config.amqp_port)?;
         let https_listener = bind("HTTPS", &config, config.https_port)?;
+        let emulator_listener =
+            config.emulator_port.map(|port| bind_emulator(config.listen_address, port)).transpose()?;
         let mut gateway = Self::without_listeners(config, dependencies)?;
         gateway.mqtt_address = address(&mqtt_listener)?;
         gateway.amqp_address = address(&amqp_listener)?;
@@ -78,6 +86,12 @@ impl Gateway {
         let amqp = listener::accept(amqp_listener, front.clone(), move |accepted| amqp.clone().serve(accepted));
         let https = listener::accept(https_listener, front.clone(), move |accepted| https.clone().serve(accepted));
         gateway.listeners = vec![tokio::spawn(mqtt), tokio::spawn(amqp), tokio::spawn(https)];
+        if let Some(listener) = emulator_listener {
+            gateway.emulator_address = Some(address(&listener)?);
+            let (front, amqp) = (gateway.front.clone(), gateway.amqp.clone());
+            let emulator = listener::accept(listener, front, move |accepted| amqp.clone().serve_plain(accepted));
+            gateway.listeners.push(tokio::spawn(emulator));
+        }
         Ok(gateway)
     }
 
@@ -94,7 +108,18 @@ impl Gateway {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let listeners = Vec::new();
         let (mqtt_address, amqp_address, https_address) = (nowhere, nowhere, nowhere);
-        Ok(Self { front, mqtt, amqp, https, mqtt_address, amqp_address, https_address, listeners, settings })
+        Ok(Self {
+            front,
+            mqtt,
+            amqp,
+            https,
+            mqtt_address,
+            amqp_address,
+            https_address,
+            emulator_address: None,
+            listeners,
+            settings,
+        })
     }
 
     /// Serves MQTT on a stream that is a WebSocket already, to its end. False: there is no room for it.
@@ -117,6 +142,11 @@ impl Gateway {
     /// Where HTTPS listens; port 0 when nowhere.
     pub fn https_address(&self) -> SocketAddr {
         self.https_address
+    }
+
+    /// Where AMQP without TLS listens, if it does.
+    pub fn emulator_address(&self) -> Option<SocketAddr> {
+        self.emulator_address
     }
 
     /// What its heads share.
@@ -154,6 +184,13 @@ impl Drop for Gateway {
 fn bind(protocol: &'static str, config: &Config, port: u16) -> Result<tokio::net::TcpListener, StartError> {
     let address = SocketAddr::new(config.listen_address, port);
     listener::bind(config.listen_address, port).map_err(|error| StartError::Bind { protocol, address, error })
+}
+
+/// What is not encrypted stays on this machine.
+fn bind_emulator(listen_address: IpAddr, port: u16) -> Result<tokio::net::TcpListener, StartError> {
+    let ip = if listen_address.is_loopback() { listen_address } else { Ipv4Addr::LOCALHOST.into() };
+    let address = SocketAddr::new(ip, port);
+    listener::bind(ip, port).map_err(|error| StartError::Bind { protocol: "AMQP without TLS", address, error })
 }
 
 fn address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, StartError> {

@@ -26,6 +26,7 @@ mod listener;
 mod metrics;
 pub mod mqtt;
 mod percent;
+mod plain_socket;
 mod quota;
 pub mod telemetry;
 pub mod tls;

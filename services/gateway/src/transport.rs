@@ -1,4 +1,5 @@
-//! What MQTT and AMQP run over: TLS on a port of their own, or a WebSocket on that of HTTPS (mqtt §1, amqp §1.1).
+//! What MQTT and AMQP run over: TLS on a port of their own, a WebSocket on that of HTTPS (mqtt §1, amqp §1.1), or, for
+//! clients of the Event Hubs emulator, nothing.
 
 use std::{
     io,
@@ -6,14 +7,16 @@ use std::{
 };
 
 use crate::{
+    plain_socket::PlainSocket,
     tls::{ReadOutcome, TlsSocket},
     websocket::WebSocket,
 };
 
-/// A connection's socket. The rarer kind is boxed: the other must not become larger for it.
+/// A connection's socket. The rarer kinds are boxed: the other must not become larger for them.
 pub(crate) enum Transport {
     Tls(TlsSocket),
     WebSocket(Box<WebSocket>),
+    Plain(Box<PlainSocket>),
 }
 
 impl Transport {
@@ -22,6 +25,7 @@ impl Transport {
         match self {
             Self::Tls(socket) => socket.poll_read(context, plain),
             Self::WebSocket(socket) => socket.poll_read(context, plain),
+            Self::Plain(socket) => socket.poll_read(context, plain),
         }
     }
 
@@ -30,6 +34,7 @@ impl Transport {
         match self {
             Self::Tls(socket) => socket.write(context, plain),
             Self::WebSocket(socket) => socket.write(context, plain),
+            Self::Plain(socket) => socket.write(context, plain),
         }
     }
 
@@ -38,6 +43,7 @@ impl Transport {
         match self {
             Self::Tls(socket) => socket.queue_close(),
             Self::WebSocket(socket) => socket.queue_close(),
+            Self::Plain(_) => {} // its end is all there is to say
         }
     }
 
@@ -46,6 +52,7 @@ impl Transport {
         match self {
             Self::Tls(socket) => socket.has_unsent(),
             Self::WebSocket(socket) => socket.has_unsent(),
+            Self::Plain(socket) => socket.has_unsent(),
         }
     }
 
@@ -54,6 +61,7 @@ impl Transport {
         match self {
             Self::Tls(socket) => socket.poll_flush(context),
             Self::WebSocket(socket) => socket.poll_flush(context),
+            Self::Plain(socket) => socket.poll_flush(context),
         }
     }
 }
@@ -63,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tls_connection_pays_nothing_for_the_other_kind() {
+    fn a_tls_connection_pays_nothing_for_the_other_kinds() {
         assert_eq!(size_of::<Transport>(), size_of::<TlsSocket>());
     }
 }

@@ -223,6 +223,10 @@ pub struct AllArguments {
     /// Port for HTTPS; 0 takes a free one [default: 443]
     #[arg(long, value_name = "PORT")]
     pub https_port: Option<u16>,
+    /// Port for AMQP without TLS, on a loopback address only, for Event Hubs clients with UseDevelopmentEmulator=true,
+    /// which have 5672 compiled in; 0 takes a free one [default: off]
+    #[arg(long, value_name = "PORT")]
+    pub emulator_port: Option<u16>,
     /// Port for /metrics, /healthz and /readyz; 0 takes a free one [default: 9600]
     #[arg(long, value_name = "PORT")]
     pub admin_port: Option<u16>,

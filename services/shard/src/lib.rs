@@ -11,6 +11,7 @@
 //! - [`raft`]: openraft's types, its network over gRPC.
 //! - [`group`]: one Raft group on this node: proposing, reading, leadership.
 //! - [`sessions`]: the live connections of a group, in its leader's memory.
+//! - [`receivers`]: who reads which partition of the events, in the memory of the `hub` group's leader.
 //! - [`service`]: the gRPC services for gateways, and the tasks of a leader.
 //!
 //! It knows no MQTT, AMQP or HTTP. A group never writes to another group.
@@ -18,6 +19,7 @@
 pub mod group;
 mod metrics;
 pub mod raft;
+pub mod receivers;
 pub mod service;
 pub mod sessions;
 pub mod state;

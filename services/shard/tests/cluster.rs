@@ -6,77 +6,12 @@ use model::{
     Authentication, Credentials, DeviceIdentity, DeviceStatus, ETag, GroupId, Interests, Principal, QualityOfService,
     Subscription, SymmetricKey, SymmetricKeys,
 };
-use shard::{
-    Config, Shard,
-    group::{Leadership, Member},
-};
-use shard_client::{NewAttachment, Node, Precondition, RegistryError, SessionEvent, ShardClient};
-use tokio::{net::TcpListener, time::timeout};
+use shard_client::{NewAttachment, Precondition, RegistryError, SessionEvent};
+use tokio::time::timeout;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+mod cluster_of_three;
 
-const NODES: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Cluster {
-    /// Taken out when it is shut down.
-    shards: Vec<Option<Shard>>,
-    members: Vec<Member>,
-    _directory: tempfile::TempDir,
-}
-
-impl Cluster {
-    /// One device group and the hub group on every node.
-    async fn start() -> Result<Self, Failure> {
-        let directory = tempfile::tempdir()?;
-        let (mut listeners, mut members) = (Vec::new(), Vec::new());
-        for node_id in 1..=NODES {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            members.push(Member { node_id, address: format!("http://{}", listener.local_addr()?) });
-            listeners.push(listener);
-        }
-        let mut shards = Vec::new();
-        for (node_id, listener) in (1..).zip(listeners) {
-            let config = Config {
-                node_id,
-                directory: directory.path().join(node_id.to_string()),
-                groups: 1,
-                initial_members: members.clone(),
-                ..Config::default()
-            };
-            let mut shard = Shard::start(config).await?;
-            shard.serve_tcp(listener);
-            shards.push(Some(shard));
-        }
-        Ok(Self { shards, members, _directory: directory })
-    }
-
-    async fn client(&self) -> Result<ShardClient, Failure> {
-        let node = |member: &Member| Ok::<_, Failure>(Node::remote(member.node_id, member.address.parse()?));
-        let nodes = self.members.iter().map(node).collect::<Result<_, _>>()?;
-        let config = shard_client::Config { request_timeout: PATIENCE, ..shard_client::Config::new(nodes, 1) };
-        Ok(ShardClient::connect(config).await)
-    }
-
-    /// Position of the node that leads the device group.
-    fn leader(&self) -> Option<usize> {
-        self.shards.iter().position(|shard| {
-            let group = shard.as_ref().and_then(|shard| shard.node().group(GroupId(1)));
-            group.is_some_and(|group| matches!(*group.leadership().borrow(), Leadership::Leading { .. }))
-        })
-    }
-
-    async fn stop_leader(&mut self) -> Result<(), Failure> {
-        let leader = self.leader().ok_or("nobody leads")?;
-        let shard = self.shards.get_mut(leader).and_then(Option::take).ok_or("no such node")?;
-        shard.shutdown().await;
-        Ok(())
-    }
-
-    async fn stop(self) {
-        futures::future::join_all(self.shards.into_iter().flatten().map(Shard::shutdown)).await;
-    }
-}
+use cluster_of_three::{Cluster, Failure, PATIENCE};
 
 fn device(device_id: &str) -> Result<DeviceIdentity, Failure> {
     let key = || SymmetricKey::from_bytes(&[7; 32]);
@@ -132,7 +67,7 @@ async fn connections_and_commands_survive_the_leader() -> Result<(), Failure> {
         })
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
-    cluster.stop_leader().await?;
+    cluster.stop_leader(GroupId(1)).await?;
     let written = writer.await??;
     for device_id in &written {
         let again = first.put_device(&device(device_id.as_str())?, Precondition::Absent).await;
@@ -177,7 +112,7 @@ async fn a_change_that_a_connection_missed_is_told_when_it_is_attached_again() -
         identities.push(created);
     }
     // The gateway's streams end first, so that it misses what is written under the new leader at once.
-    cluster.stop_leader().await?;
+    cluster.stop_leader(GroupId(1)).await?;
     for identity in &identities {
         let disabled = DeviceIdentity { status: DeviceStatus::Disabled, ..identity.clone() };
         service.put_device(&disabled, Precondition::Present).await?;

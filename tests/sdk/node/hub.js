@@ -17,6 +17,7 @@ const hub = {
   hostName: document.hostName,
   authority,
   connectionStrings: document.connectionStrings,
+  eventHubCompatible: document.eventHubCompatible,
   registry: () => Registry.fromConnectionString(document.connectionStrings.iothubowner),
 };
 

@@ -18,6 +18,8 @@ class Hub:
         self.host_name = document["hostName"]
         self.certificate_authority_file = document["certificateAuthorityFile"]
         self.connection_strings = document["connectionStrings"]
+        self.event_hub_compatible = document["eventHubCompatible"]
+        self.emulator_port = document["ports"].get("emulator")
         with open(self.certificate_authority_file, encoding="utf-8") as file:
             self.certificate_authority = file.read()
 

@@ -94,6 +94,7 @@ impl Connection {
 
     /// Ends the links of back ends that no token allows any more.
     pub(super) fn recheck_service_links(&mut self) {
+        self.recheck_event_hubs();
         let mut ended = Vec::new();
         for (id, link) in &self.links {
             let node = match link.kind {

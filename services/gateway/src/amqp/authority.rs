@@ -154,9 +154,20 @@ impl Authority {
     /// Checks a service operation on a resource; answers the token that allows it.
     pub fn authorize(&self, front: &Front, operation: Operation, path: &[&str]) -> Result<TokenKey, Refused> {
         let settings = front.settings().ok_or(Refused::NotReady)?;
+        self.first(|token| auth::authorize(token, operation, path, &settings, &front.host_names, front.now()))
+    }
+
+    /// The same for a resource whose parts are opened by tokens for any of them (amqp §8.7).
+    pub fn authorize_within(&self, front: &Front, operation: Operation, path: &[&str]) -> Result<TokenKey, Refused> {
+        let settings = front.settings().ok_or(Refused::NotReady)?;
+        self.first(|token| auth::authorize_within(token, operation, path, &settings, &front.host_names, front.now()))
+    }
+
+    /// The first token that is accepted.
+    fn first(&self, check: impl Fn(&str) -> Result<auth::Authorized, Refusal>) -> Result<TokenKey, Refused> {
         let mut refusal = Refusal::NoCredential;
         for token in self.tokens.values() {
-            match auth::authorize(token.as_str(), operation, path, &settings, &front.host_names, front.now()) {
+            match check(token.as_str()) {
                 Ok(_) => return Ok(token.key.clone()),
                 Err(error) => refusal = error,
             }

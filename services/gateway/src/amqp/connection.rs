@@ -20,7 +20,10 @@ use model::Principal;
 use shard_client::SettingsWatch;
 use tokio::time::{Sleep, timeout};
 
-use super::{Head, authority::Authority, close::Close, device::Device, error, link::Link, operation::Operation};
+use super::{
+    Head, authority::Authority, close::Close, device::Device, error, event_hubs::Reader, link::Link,
+    operation::Operation,
+};
 use crate::{
     Front,
     arrival::{Arrived, GOODBYE},
@@ -46,6 +49,8 @@ pub(super) struct Connection {
     pub authority: Authority,
     pub links: HashMap<LinkId, Link>,
     pub devices: HashMap<Principal, Box<Device>>,
+    /// Of links that events go out on.
+    pub readers: HashMap<LinkId, Box<Reader>>,
     /// Links that wait until a device of theirs is there; by the first reading of its address.
     pub arriving: HashMap<Principal, Vec<super::attach::Asked>>,
     pub operations: FuturesUnordered<Operation>,
@@ -96,6 +101,7 @@ impl Connection {
             authority: Authority::new(certificate),
             links: HashMap::new(),
             devices: HashMap::new(),
+            readers: HashMap::new(),
             arriving: HashMap::new(),
             operations: FuturesUnordered::new(),
             blocked: HashSet::new(),
@@ -164,6 +170,7 @@ impl Connection {
         loop {
             let mut progress = self.poll_operations(context);
             progress |= self.receive()?;
+            progress |= self.poll_readers(context);
             progress |= self.write(context)?;
             self.check_end()?;
             if !progress && self.read(context)?.is_pending() {

@@ -49,6 +49,7 @@ impl Connection {
             Kind::Asked => self.keep_early(delivery),
             Kind::CbsRequests => self.on_cbs_request(&delivery),
             Kind::Send(_) => self.on_device_bound(&delivery),
+            Kind::ManagementRequests => self.on_management_request(delivery),
             Kind::Device(principal, DeviceLink::Telemetry) => self.on_telemetry(&principal, &delivery),
             Kind::Device(principal, DeviceLink::TwinRequests) => self.on_twin_request(&principal, &delivery),
             Kind::Device(principal, DeviceLink::MethodAnswers) => self.on_method_answer(&principal, &delivery),
@@ -70,6 +71,11 @@ impl Connection {
                 }
             }
             Some(Kind::Asked) | None => {}
+            Some(Kind::Events) => {
+                if drain {
+                    self.drain_events(id);
+                }
+            }
             // What there was is sent.
             Some(_) if drain => _ = self.protocol.drained(id),
             Some(_) => {}
@@ -105,6 +111,7 @@ impl Connection {
 
     /// Cleans up behind a link that is gone.
     pub(super) fn link_ended(&mut self, id: LinkId, kind: Kind) {
+        self.readers.remove(&id);
         if let Kind::Device(principal, purpose) = kind {
             self.device_link_ended(id, &principal, purpose);
         }

@@ -39,6 +39,14 @@ pub(super) enum Kind {
     /// A back end hears what became of them.
     Feedback(TokenKey),
     FileNotifications(TokenKey),
+    /// Requests to `$management` of the Event Hubs-compatible endpoint.
+    ManagementRequests,
+    /// Answers to them, on the link that the peer calls so.
+    ManagementAnswers {
+        name: Option<Box<str>>,
+    },
+    /// Events of a partition; its reader is in `Connection::readers`.
+    Events,
 }
 
 /// A link that the peer asked for.

@@ -73,6 +73,14 @@ impl Head {
         metrics.amqp_connections.dec();
     }
 
+    /// Serves one connection without TLS to its end (amqp §8.1).
+    pub async fn serve_plain(self, accepted: Accepted) {
+        let metrics = self.front.metrics.clone();
+        metrics.amqp_connections.inc();
+        Connection::new(&self, Arrived::by_tcp(accepted)).run().await;
+        metrics.amqp_connections.dec();
+    }
+
     /// Serves a connection to the HTTPS port that became a WebSocket, to its end. The certificate is that of its TLS
     /// handshake.
     pub async fn serve_websocket(

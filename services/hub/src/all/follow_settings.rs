@@ -7,7 +7,7 @@ use eventlog::embedded::EmbeddedLog;
 use model::HubSettings;
 use shard_client::SettingsWatch;
 
-use super::hub_json::{ConnectionStrings, HubJson};
+use super::hub_json::{ConnectionStrings, EVENT_HUB_NAME, EventHubCompatible, HubJson};
 
 /// Applies the settings whenever they change.
 pub struct FollowSettings {
@@ -39,10 +39,14 @@ impl FollowSettings {
         let set = set.map(|hours| Duration::from_secs(u64::from(hours) * HOUR_SECONDS));
         self.event_log.set_retention(set.unwrap_or(self.retention));
         let connection_strings = ConnectionStrings::new(&self.hub_json.host_name, settings);
-        if connection_strings == self.hub_json.connection_strings {
+        let event_hub_compatible = EventHubCompatible::new(&self.hub_json.host_name, EVENT_HUB_NAME, settings);
+        if (&connection_strings, &event_hub_compatible)
+            == (&self.hub_json.connection_strings, &self.hub_json.event_hub_compatible)
+        {
             return;
         }
         self.hub_json.connection_strings = connection_strings;
+        self.hub_json.event_hub_compatible = event_hub_compatible;
         if let Err(error) = self.hub_json.write(&self.hub_json_file) {
             tracing::error!(error = format!("{error:#}"), "hub.json still has the connection strings from before");
         }

@@ -16,7 +16,7 @@ use super::{
     data_dir::DataDir,
     devices,
     follow_settings::FollowSettings,
-    hub_json::{ConnectionStrings, HubJson, Ports},
+    hub_json::{ConnectionStrings, EVENT_HUB_NAME, EventHubCompatible, HubJson, Ports},
     parts::{self, RunningShard},
     ticket_secret,
 };
@@ -75,9 +75,11 @@ impl Hub {
                 mqtt: gateway.mqtt_address().port(),
                 amqp: gateway.amqp_address().port(),
                 https: gateway.https_address().port(),
+                emulator: gateway.emulator_address().map(|address| address.port()),
                 admin: admin.address().port(),
             },
             connection_strings: ConnectionStrings::new(config.host_name(), &settings),
+            event_hub_compatible: EventHubCompatible::new(config.host_name(), EVENT_HUB_NAME, &settings),
         };
         hub_json.write(&data_dir.hub_json())?;
         let devices = with_devices(&shard_client, &config).await?;
@@ -139,6 +141,7 @@ async fn start_gateway(config: &Config, dependencies: Dependencies) -> anyhow::R
             let flag = match protocol {
                 "MQTT" => "--mqtt-port",
                 "AMQP" => "--amqp-port",
+                "AMQP without TLS" => "--emulator-port",
                 _ => "--https-port",
             };
             anyhow::anyhow!(bind::explain(protocol, flag, address, &error))

@@ -15,6 +15,9 @@ use crate::files;
 /// The names of the built-in policies, and of the members that hold their connection strings.
 pub const POLICIES: [&str; 5] = ["iothubowner", "service", "device", "registryRead", "registryReadWrite"];
 
+/// What readers of the events call the built-in endpoint.
+pub const EVENT_HUB_NAME: &str = "events";
+
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +30,30 @@ pub struct HubJson {
     pub address: IpAddr,
     pub ports: Ports,
     pub connection_strings: ConnectionStrings,
+    pub event_hub_compatible: EventHubCompatible,
+}
+
+/// How Event Hubs clients read what devices send (amqp §8.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventHubCompatible {
+    /// Of the policy `service`; absent when that is gone.
+    pub connection_string: Option<String>,
+    /// Of the event hub; the connection string names it too.
+    pub name: String,
+}
+
+impl EventHubCompatible {
+    /// How the event hub is reached under that host name.
+    pub fn new(host_name: &str, name: &str, settings: &HubSettings) -> Self {
+        let connection_string = settings.policy("service").map(|policy| {
+            let (policy_name, key) = (&policy.name, policy.keys.primary.as_base64());
+            format!(
+                "Endpoint=sb://{host_name}/;SharedAccessKeyName={policy_name};SharedAccessKey={key};EntityPath={name}"
+            )
+        });
+        Self { connection_string, name: name.to_owned() }
+    }
 }
 
 /// The ports that are really in use.
@@ -35,6 +62,8 @@ pub struct Ports {
     pub mqtt: u16,
     pub amqp: u16,
     pub https: u16,
+    /// AMQP without TLS; absent unless it was asked for.
+    pub emulator: Option<u16>,
     pub admin: u16,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use self::environment::Environment;
-use crate::{arguments::AllArguments, certificates::CertificatesConfig};
+use crate::{all::hub_json::EVENT_HUB_NAME, arguments::AllArguments, certificates::CertificatesConfig};
 
 /// Everything that `ironhub all` can be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Config {
     pub amqp_port: u16,
     /// HTTPS. SDKs have 443 compiled in; 0 takes a free one.
     pub https_port: u16,
+    /// AMQP 1.0 without TLS, for Event Hubs clients with `UseDevelopmentEmulator=true`, which have 5672 compiled in. Off
+    /// unless set, and only on a loopback address.
+    pub emulator_port: Option<u16>,
     /// Devices that are created at the start unless they are there.
     #[serde(with = "device_ids")]
     pub with_devices: Vec<DeviceId>,
@@ -118,6 +121,7 @@ impl Default for Config {
             mqtt_port: 8883,
             amqp_port: 5671,
             https_port: 443,
+            emulator_port: None,
             with_devices: Vec::new(),
             drain_timeout_seconds: 15,
             event_partitions: 4,
@@ -152,6 +156,7 @@ impl Config {
             mqtt_port,
             amqp_port,
             https_port,
+            emulator_port,
             admin_port,
             with_devices,
             ..
@@ -161,6 +166,7 @@ impl Config {
         self.mqtt_port = mqtt_port.unwrap_or(self.mqtt_port);
         self.amqp_port = amqp_port.unwrap_or(self.amqp_port);
         self.https_port = https_port.unwrap_or(self.https_port);
+        self.emulator_port = emulator_port.or(self.emulator_port);
         self.admin.port = admin_port.unwrap_or(self.admin.port);
         if !host_names.is_empty() {
             self.host_names = host_names;
@@ -211,7 +217,9 @@ impl Config {
             mqtt_port: self.mqtt_port,
             amqp_port: self.amqp_port,
             https_port: self.https_port,
+            emulator_port: self.emulator_port,
             host_names: self.host_names.clone(),
+            event_hub_name: EVENT_HUB_NAME.to_owned(),
             limits: self.gateway.limits.clone(),
             https: self.gateway.https.clone(),
             cloud_to_device: self.gateway.cloud_to_device,

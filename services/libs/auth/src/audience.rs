@@ -102,6 +102,12 @@ impl<'a> Audience<'a> {
         self.covers(&names, hosts)
     }
 
+    /// Whether this is a resource of literal segments, contains it, or lies within it.
+    pub fn meets_path(&self, path: &[&str], hosts: &HostNames) -> bool {
+        let literal = |(segment, name): (&&str, &&str)| Name::Literal(name).is(segment);
+        any_decoding(self.host, |host| hosts.contains(host)) && self.segments.iter().zip(path).all(literal)
+    }
+
     /// A prefix by whole segments; of what stands behind the last name only what may be ignored.
     fn covers(&self, names: &[Name<'_>], hosts: &HostNames) -> bool {
         any_decoding(self.host, |host| hosts.contains(host))
@@ -294,6 +300,26 @@ mod tests {
         for resource in ["alias/devices/d1/modules/m2", "alias/devices/d2/modules/m1", "alias/modules/m1"] {
             assert!(!covers(resource, "d1", Some("m1")), "{resource}");
         }
+    }
+
+    #[test]
+    fn resources_with_parts_are_met_by_what_contains_them_and_by_their_parts() {
+        let hosts = HostNames::new(["h"]);
+        for resource in [
+            "h",
+            "sb://h",
+            "sb%3a%2f%2fh%2fevents",
+            "sb://h:5671/Events/ConsumerGroups/$Default/Partitions/0",
+            "sb%3A%2F%2Fh%2Fevents%2FConsumerGroups%2F%24Default%2FPartitions%2F0",
+            "h/events/$management",
+        ] {
+            assert!(Audience::parse(resource).meets_path(&["events"], &hosts), "{resource}");
+        }
+        for resource in ["", "i", "h/other", "h/devices/d1", "h/event", "i/events"] {
+            assert!(!Audience::parse(resource).meets_path(&["events"], &hosts), "{resource}");
+        }
+        assert!(Audience::parse("h/messages").meets_path(&["messages", "events"], &hosts));
+        assert!(!Audience::parse("h/messages/devicebound").meets_path(&["messages", "events"], &hosts));
     }
 
     #[test]

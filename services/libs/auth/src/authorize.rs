@@ -23,14 +23,39 @@ pub fn authorize(
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
     token.check_expiry(now)?;
-    let policy = granted(&token, operation, settings)?;
+    let policy = granted(&token, operation, settings, |key| token.is_signed_by(key))?;
     if !Audience::parse(token.resource).covers_path(path, hosts) {
         return Err(Refusal::wrong_audience(token.resource));
     }
     Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
 }
 
-/// Checks a token of a policy for nothing but itself: what it opens is looked at when something is asked for.
+/// The same for a resource whose parts are opened by tokens for any of them (amqp §8.7): the `sr` is the resource,
+/// contains it, or lies within it. Tokens of Event Hubs clients are accepted too.
+pub fn authorize_within(
+    token: &str,
+    operation: Operation,
+    path: &[&str],
+    settings: &HubSettings,
+    hosts: &HostNames,
+    now: Timestamp,
+) -> Result<Authorized, Refusal> {
+    let token = SasToken::parse(token)?;
+    token.check_expiry(now)?;
+    let policy = granted(&token, operation, settings, |key| is_signed_in_any_form(&token, key))?;
+    if !Audience::parse(token.resource).meets_path(path, hosts) {
+        return Err(Refusal::wrong_audience(token.resource));
+    }
+    Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
+}
+
+/// Whether the key signed it, or its text, as in tokens of Event Hubs clients.
+fn is_signed_in_any_form(token: &SasToken<'_>, key: &SymmetricKey) -> bool {
+    token.is_signed_by(key) || token.is_signed_by_text(key)
+}
+
+/// Checks a token of a policy for nothing but itself: what it opens is looked at when something is asked for. Tokens of
+/// Event Hubs clients are accepted too.
 pub fn verify_policy_token(
     token: &str,
     settings: &HubSettings,
@@ -39,7 +64,7 @@ pub fn verify_policy_token(
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
     token.check_expiry(now)?;
-    let (policy, _) = signing_policy(&token, settings)?;
+    let (policy, _) = signing_policy(&token, settings, |key| is_signed_in_any_form(&token, key))?;
     if !Audience::parse(token.resource).is_of(hosts) {
         return Err(Refusal::wrong_audience(token.resource));
     }
@@ -51,12 +76,13 @@ fn granted<'a>(
     token: &SasToken<'_>,
     operation: Operation,
     settings: &'a HubSettings,
+    is_signed: impl Fn(&SymmetricKey) -> bool,
 ) -> Result<&'a SharedAccessPolicy, Refusal> {
     let rights = operation.any_of();
     let mut missing = None;
     let mut policy = None;
     for right in rights {
-        match check_policy(token, *right, settings) {
+        match signing_policy(token, settings, &is_signed).and_then(|found| check_right(found, *right)) {
             Ok((found, _)) => policy = Some(found),
             Err(error) => {
                 missing.get_or_insert(error);
@@ -75,22 +101,29 @@ pub(crate) fn check_policy<'a>(
     token: &SasToken<'_>,
     needed: Right,
     settings: &'a HubSettings,
-) -> Result<(&'a SharedAccessPolicy, &'a SymmetricKey), Refusal> {
-    let (policy, key) = signing_policy(token, settings)?;
+) -> Result<Signer<'a>, Refusal> {
+    check_right(signing_policy(token, settings, |key| token.is_signed_by(key))?, needed)
+}
+
+type Signer<'a> = (&'a SharedAccessPolicy, &'a SymmetricKey);
+
+fn check_right(signer: Signer<'_>, needed: Right) -> Result<Signer<'_>, Refusal> {
+    let (policy, _) = signer;
     if !policy.rights.grants(needed) {
         return Err(Refusal::MissingRight { policy: policy.name.clone(), granted: policy.rights, needed });
     }
-    Ok((policy, key))
+    Ok(signer)
 }
 
 /// The policy the token names, and which of its keys signed it.
 fn signing_policy<'a>(
     token: &SasToken<'_>,
     settings: &'a HubSettings,
-) -> Result<(&'a SharedAccessPolicy, &'a SymmetricKey), Refusal> {
+    is_signed: impl Fn(&SymmetricKey) -> bool,
+) -> Result<Signer<'a>, Refusal> {
     let name = token.policy.as_deref().ok_or(Refusal::NotAPolicyToken)?;
     let policy = settings.policy(name).ok_or_else(|| Refusal::unknown_policy(name))?;
     let keys = [&policy.keys.primary, &policy.keys.secondary];
-    let key = keys.into_iter().find(|key| token.is_signed_by(key)).ok_or(Refusal::WrongSignature)?;
+    let key = keys.into_iter().find(|key| is_signed(key)).ok_or(Refusal::WrongSignature)?;
     Ok((policy, key))
 }

@@ -26,7 +26,7 @@ mod token;
 pub use audience::HostNames;
 pub use authenticate::{Authenticated, Presented, authenticate};
 pub use authority::{AuthorityCertificate, InvalidCertificate};
-pub use authorize::{Authorized, authorize, verify_policy_token};
+pub use authorize::{Authorized, authorize, authorize_within, verify_policy_token};
 pub use certificate::ClientCertificate;
 pub use chain::{CHAIN_BYTES_MAX, ChainCache, INTERMEDIATES_MAX};
 pub use connection_string::{ConnectionString, InvalidConnectionString};

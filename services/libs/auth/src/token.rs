@@ -82,7 +82,16 @@ impl<'a> SasToken<'a> {
 
     /// Whether that key signed the token; takes the same time whatever the answer.
     pub(crate) fn is_signed_by(&self, key: &SymmetricKey) -> bool {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        self.is_signed_with(key.as_bytes())
+    }
+
+    /// Whether the text of that key signed it: Event Hubs clients do not decode keys.
+    pub(crate) fn is_signed_by_text(&self, key: &SymmetricKey) -> bool {
+        self.is_signed_with(key.as_base64().as_bytes())
+    }
+
+    fn is_signed_with(&self, key: &[u8]) -> bool {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let text = [self.resource, self.expiry].join("\n");
         hmac::verify(&key, text.as_bytes(), &self.signature).is_ok()
     }

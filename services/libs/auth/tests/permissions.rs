@@ -85,3 +85,26 @@ fn a_narrow_audience_opens_what_is_below_it() {
         assert_eq!(outcome.is_ok(), granted, "{resource}");
     }
 }
+
+/// Event Hubs clients sign with the text of the key (amqp §8.7). Such tokens open the events and nothing else.
+#[test]
+fn tokens_of_event_hubs_clients_open_the_events() {
+    let hosts = HostNames::new(["hub.example.test"]);
+    let later = Timestamp::from_unix_microseconds(i64::MAX);
+    let now = Timestamp::from_unix_microseconds(0);
+    let text = SymmetricKey::from_bytes(key(0).as_base64().as_bytes());
+    let settings = settings();
+    for resource in ["sb://hub.example.test/events/ConsumerGroups/$Default/Partitions/0", "hub.example.test"] {
+        for signer in [&text, &key(0)] {
+            let token = sign(resource, signer, Some("iothubowner"), later);
+            let opened = auth::authorize_within(&token, Operation::ReadEvents, &["events"], &settings, &hosts, now);
+            assert!(opened.is_ok(), "{resource} {opened:?}");
+            assert!(auth::verify_policy_token(&token, &settings, &hosts, now).is_ok());
+        }
+    }
+    let token = sign("hub.example.test", &text, Some("iothubowner"), later);
+    assert!(authorize(&token, Operation::ReadEvents, &["messages", "events"], &settings, &hosts, now).is_err());
+    let elsewhere = sign("hub.example.test/devices/d1", &text, Some("iothubowner"), later);
+    let refused = auth::authorize_within(&elsewhere, Operation::ReadEvents, &["events"], &settings, &hosts, now);
+    assert!(refused.is_err());
+}

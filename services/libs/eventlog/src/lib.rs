@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 pub mod conformance;
 pub mod embedded;
 
-pub use proto::{decode_record, encode_record, encode_record_with_body};
+pub use proto::{decode_record, encode_record, encode_record_with_body, view_record};
 
 /// Position of a record in its partition: 0, 1, 2 … without gaps.
 pub type Offset = u64;

@@ -17,6 +17,8 @@ pub struct HubSettings {
     /// Readers of the events, beside [`DEFAULT_CONSUMER_GROUP`], which every hub has.
     pub consumer_groups: Vec<ConsumerGroup>,
     pub overrides: Overrides,
+    /// When the hub was initialised; set by the hub group.
+    pub created: Timestamp,
 }
 
 /// Policies of a hub.

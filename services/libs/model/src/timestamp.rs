@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// An instant in UTC with microsecond resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// An instant in UTC with microsecond resolution; by default 1970-01-01.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp {
     microseconds: i64,
 }

@@ -4,6 +4,7 @@
 //!   callers --request--> queue of a node --batched frames--> Exchange stream --> node --> leader of the group
 //!   connections --attach--> attachments of a group --------> Attach stream ----> leader of the group
 //!           <--mailbox--                            <------- replaced, deleted, identity changed
+//!   readers of the events --claim-----------------------------> ClaimReceiver --> leader of the hub group
 //!   everyone <--settings() watch------------------- WatchSettings stream <------ leader of the hub group
 //! ```
 //!
@@ -27,6 +28,7 @@ mod leaders;
 mod mailbox;
 mod messages;
 mod methods;
+mod receivers;
 mod registry;
 mod request;
 mod session;
@@ -43,6 +45,7 @@ pub use messages::{
     ReceivedMessage, Settle,
 };
 pub use methods::{MethodAnswer, MethodCallId, MethodError, MethodRequest};
+pub use receivers::{ClaimError, ClaimedReceiver, Displaced, Displacer, NewReceiver};
 pub use registry::{Precondition, Statistics};
 pub use settings::SettingsWatch;
 pub use twin::TwinDocument;

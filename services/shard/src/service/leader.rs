@@ -18,6 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::receivers::Claims;
 use crate::{
     ShardMetrics,
     group::{Group, Leadership, Refusal},
@@ -59,6 +60,8 @@ struct Leading {
     links: HashMap<LinkId, Link>,
     next_link: u32,
     settings: watch::Sender<Option<v1::HubSettings>>,
+    /// Hub group only.
+    claims: Claims,
     ended: CancellationToken,
     fence: u64,
 }
@@ -116,6 +119,14 @@ impl Leader {
     /// The hub's settings and their changes, until the leadership ends.
     pub fn settings(&self) -> Option<(watch::Receiver<Option<v1::HubSettings>>, CancellationToken)> {
         self.leading().map(|leading| (leading.settings.subscribe(), leading.ended.clone()))
+    }
+
+    /// Changes who reads the events; the token is cancelled when the leadership ends. `None` while this node does not
+    /// lead the group.
+    pub fn change_claims<T>(&self, change: impl FnOnce(&mut Claims, &CancellationToken) -> T) -> Option<T> {
+        let mut leading = self.leading()?;
+        let Leading { claims, ended, .. } = &mut *leading;
+        Some(change(claims, ended))
     }
 
     /// Opens a link to a gateway; `None` while this node does not lead the group.
@@ -227,6 +238,7 @@ impl Leader {
             links: HashMap::new(),
             next_link: 0,
             settings: watch::Sender::new(state::settings(&view)?),
+            claims: Claims::new(fence),
             ended: CancellationToken::new(),
             fence,
         };

@@ -5,6 +5,8 @@
 //!   Attach (one per gateway and leader)     attach, detach, activity -> sessions -> attached, detached, changed
 //!   InvokeMethod (one per call)             -> sessions -> called; answered -> its caller
 //!   WatchSettings (hub group)               settings after every change
+//!   ClaimReceiver (hub group, one for each  -> receivers -> granted, displaced
+//!     reader of the events)
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
 //!
@@ -14,6 +16,7 @@ mod attach;
 mod exchange;
 mod leader;
 mod methods;
+mod receivers;
 mod settings;
 mod shard;
 
@@ -79,6 +82,7 @@ impl shard_server::Shard for ShardService {
     type ExchangeStream = ReceiverStream<Result<v1::Responses, Status>>;
     type AttachStream = BoxedStream<v1::ShardFrames>;
     type WatchSettingsStream = BoxedStream<v1::HubSettings>;
+    type ClaimReceiverStream = BoxedStream<v1::ReceiverClaimNews>;
 
     async fn exchange(
         &self,
@@ -113,6 +117,14 @@ impl shard_server::Shard for ShardService {
     ) -> Result<Response<Self::WatchSettingsStream>, Status> {
         let settings = settings::watch(&self.groups).await?;
         Ok(Response::new(Box::pin(settings)))
+    }
+
+    async fn claim_receiver(
+        &self,
+        request: Request<v1::ClaimReceiverRequest>,
+    ) -> Result<Response<Self::ClaimReceiverStream>, Status> {
+        let news = receivers::claim(&self.groups, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(news)))
     }
 }
 

@@ -26,7 +26,7 @@ pub fn initialize(entry: &mut Entry<'_, '_>, command: InitializeHub) -> Result<O
         return Ok(Outcome::Settings(settings));
     }
     let first = command.settings.ok_or_else(|| invalid("settings"))?;
-    Ok(store(entry, HubSettings { revision: 1, ..first }))
+    Ok(store(entry, HubSettings { revision: 1, created: entry.time, ..first }))
 }
 
 /// Replaces all policies.

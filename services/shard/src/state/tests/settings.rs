@@ -64,8 +64,10 @@ fn settings_are_made_once_and_replaced_by_revision() -> Tested {
     let owner = || vec![policy("owner", ALL)];
     assert_eq!(code(group.command(put_policies(0, owner()))?), Some(Code::NotInitialized));
     assert_eq!(group.read(Query::GetSettings(v1::GetSettings {}))?, NOT_FOUND);
-    let first = HubSettings { revision: 1, groups: 4, ..HubSettings::default() };
-    assert_eq!(group.command(initialize(4))?, Outcome::Settings(first.clone()));
+    let first = settings(group.command(initialize(4))?);
+    assert!(first.created > 0, "the time of the entry");
+    let expected = HubSettings { revision: 1, groups: 4, created: first.created, ..HubSettings::default() };
+    assert_eq!(first, expected);
     assert_eq!(group.command(initialize(8))?, Outcome::Settings(first.clone()));
     assert_eq!(code(group.command(put_policies(0, owner()))?), Some(Code::PreconditionFailed));
     let policies = vec![SharedAccessPolicy { etag: 2, ..policy("owner", ALL) }];
