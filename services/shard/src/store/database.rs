@@ -24,7 +24,7 @@ impl Database {
     /// The same over any store. Rows of generations that no longer count are dropped.
     pub fn over(store: Arc<dyn KeyValue>) -> Result<Arc<Self>, OpenError> {
         let tables = store.tables()?;
-        if !tables.iter().any(|table| table == keys::LOG) {
+        if !store.has_table(keys::LOG) {
             store.create_table(keys::LOG)?;
         }
         let database = Arc::new(Self { store });
@@ -67,7 +67,7 @@ impl Database {
     /// The state of a group, empty when there is none yet.
     pub fn state(self: &Arc<Self>, group: GroupId) -> Result<Table, StoreError> {
         let name = keys::state(group, self.generation(group)?);
-        if !self.store.tables()?.contains(&name) {
+        if !self.store.has_table(&name) {
             self.store.create_table(&name)?;
         }
         Ok(Table::new(self.clone(), name))
@@ -77,7 +77,7 @@ impl Database {
     pub(super) fn replace_state(self: &Arc<Self>, group: GroupId, staged: &Staged) -> Result<Table, StoreError> {
         let old = self.generation(group)?;
         let name = keys::state(group, old + 1);
-        if self.store.tables()?.contains(&name) {
+        if self.store.has_table(&name) {
             self.store.drop_table(&name)?;
         }
         self.store.create_table(&name)?;

@@ -19,6 +19,9 @@ pub trait KeyValue: Send + Sync {
     /// The names of all tables.
     fn tables(&self) -> Result<Vec<String>, StoreError>;
 
+    /// Whether there is a table of that name.
+    fn has_table(&self, table: &str) -> bool;
+
     /// Makes an empty table. Once it returns no crash takes it away.
     fn create_table(&self, table: &str) -> Result<(), StoreError>;
 

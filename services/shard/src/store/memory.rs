@@ -87,6 +87,10 @@ impl KeyValue for MemoryStore {
         Ok(self.state.lock().current.keys().cloned().collect())
     }
 
+    fn has_table(&self, table: &str) -> bool {
+        self.state.lock().current.contains_key(table)
+    }
+
     fn create_table(&self, table: &str) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.current.contains_key(table) {

@@ -98,6 +98,10 @@ impl KeyValue for RocksStore {
         Ok(names)
     }
 
+    fn has_table(&self, table: &str) -> bool {
+        self.rocks.cf_handle(table).is_some()
+    }
+
     fn create_table(&self, table: &str) -> Result<(), StoreError> {
         Ok(self.rocks.create_cf(table, &self.family_options)?)
     }

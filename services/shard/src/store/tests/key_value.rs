@@ -59,6 +59,7 @@ fn tables_come_and_go(store: &dyn KeyValue) -> TestResult {
     let mut tables = store.tables()?;
     tables.sort();
     assert_eq!(tables, ["one", "two"]);
+    assert!(store.has_table("one") && !store.has_table("three"));
     write(store, "one", vec![put("a", "1")])?;
     assert_eq!((keys(store, "one")?, keys(store, "two")?), ("a".into(), String::new()), "tables share nothing");
     store.drop_table("one")?;
