@@ -1,9 +1,9 @@
-//! Messages for devices as back ends send them, the same for every protocol head (messaging §4).
+//! Messages for devices, what is the same for every protocol head (messaging §4).
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Record, SystemProperty, Timestamp};
-use shard_client::{Acknowledge, NewMessage};
+use model::{ConnectionId, Principal, Record, SystemProperty, Timestamp};
+use shard_client::{Acknowledge, NewMessage, Received};
 
 use crate::Front;
 
@@ -11,6 +11,9 @@ use crate::Front;
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// A message expires no later than this (messaging §4.1).
 const EXPIRES_WITHIN_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// A little later than the lock, so that it is over on every clock.
+const LOCK_MARGIN: Duration = Duration::from_millis(100);
 
 /// Why a message cannot be sent to any device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,11 +51,34 @@ fn expires(record: &Record<'_>, now: Timestamp, default_seconds: u64) -> Result<
         let microseconds = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         Timestamp::from_unix_microseconds(now.unix_microseconds().saturating_add(microseconds))
     };
-    let set = record.system_properties.iter().find(|(key, _)| *key == SystemProperty::AbsoluteExpiryTime);
-    let Some((_, value)) = set else { return Ok(after(Duration::from_secs(default_seconds))) };
-    let expires = Timestamp::parse(value).ok_or_else(|| BadMessage::Expiry(value.to_string()))?;
+    let Some(value) = record.system_property(SystemProperty::AbsoluteExpiryTime) else {
+        return Ok(after(Duration::from_secs(default_seconds)));
+    };
+    let expires = Timestamp::parse(value).ok_or_else(|| BadMessage::Expiry(value.to_owned()))?;
     if expires > after(EXPIRES_WITHIN_MAX) {
         return Err(BadMessage::ExpiryTooLate);
     }
     Ok(expires)
+}
+
+/// How long a connection may have a message in hand.
+pub(crate) fn lock(front: &Front) -> Duration {
+    Duration::from_secs(front.config.cloud_to_device.lock_seconds)
+}
+
+/// When a message that somebody has in hand now can be had again, if nobody says so before; `None`: there is none.
+pub(crate) fn look_again_in(front: &Front, received: &Received) -> Option<Duration> {
+    let free_in = received.available.map(|time| {
+        let microseconds = time.unix_microseconds() - front.now().unix_microseconds();
+        Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
+    });
+    let own = (!received.messages.is_empty()).then(|| lock(front));
+    free_in.into_iter().chain(own).min().map(|time| time + LOCK_MARGIN)
+}
+
+/// The connection takes no messages any more: what it had in hand waits for the next one.
+pub(crate) async fn release(front: &Front, principal: &Principal, connection_id: ConnectionId) {
+    if let Err(error) = front.shard_client.release_messages(principal, connection_id).await {
+        tracing::debug!(%principal, %error, "messages in hand are held until their lock ends");
+    }
 }

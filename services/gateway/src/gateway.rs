@@ -19,6 +19,7 @@ use crate::{
     Config, Front, GatewayMetrics, TicketSecret,
     admission::Admission,
     amqp,
+    arrival::Arrived,
     connections::Connections,
     effective_limits::EffectiveLimits,
     history::{History, IDENTITIES_MAX},
@@ -125,7 +126,9 @@ impl Gateway {
     /// Serves MQTT on a stream that is a WebSocket already, to its end. False: there is no room for it.
     pub async fn serve_websocket(&self, stream: Box<dyn ByteStream>, peer: SocketAddr) -> bool {
         let Some(place) = self.front.connections.enter() else { return false };
-        self.mqtt.clone().serve_websocket(WebSocket::new(stream, Bytes::new()), None, peer, place).await;
+        let socket = WebSocket::new(stream, Bytes::new());
+        let Some(arrived) = Arrived::by_websocket(&self.front, socket, None, peer, place).await else { return false };
+        self.mqtt.clone().serve_websocket(arrived).await;
         true
     }
 

@@ -12,6 +12,7 @@
 
 mod admission;
 mod amqp;
+mod announce;
 mod arrival;
 pub mod config;
 mod connections;

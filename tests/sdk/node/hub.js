@@ -7,7 +7,7 @@ const crypto = require('node:crypto');
 const { after } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Registry, SharedAccessSignature } = require('azure-iothub');
-const { Client, ModuleClient } = require('azure-iot-device');
+const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Http } = require('azure-iot-device-http');
 
 const document = JSON.parse(fs.readFileSync(process.env.IRONHUB_HUB_JSON, 'utf8'));
@@ -112,4 +112,16 @@ async function events(deviceId, count, timeoutMilliseconds = 15000) {
   }
 }
 
-module.exports = { hub, newId, register, settings, newDevice, connectionString, connect, events, sendToDevice };
+// A message with a body of JSON, properties of the system and one of its own.
+function describedMessage() {
+  const message = new Message(JSON.stringify({ temperature: 21.5 }));
+  message.messageId = 'message-1';
+  message.contentType = 'application/json';
+  message.contentEncoding = 'utf-8';
+  message.properties.add('alert', 'high');
+  return message;
+}
+
+module.exports = {
+  hub, newId, register, settings, newDevice, connectionString, connect, describedMessage, events, sendToDevice,
+};

@@ -10,7 +10,8 @@ import uuid
 import pytest
 from azure.eventhub import CloseReason, EventData, EventHubConsumerClient, EventHubProducerClient, TransportType
 from azure.eventhub.exceptions import AuthenticationError, ConnectionLostError, EventHubError
-from azure.iot.device import Message
+
+from messages import message_with_every_property
 
 PATIENCE_SECONDS = 20
 
@@ -114,13 +115,7 @@ def test_the_event_hub_describes_itself(hub, sent):
 @pytest.mark.parametrize("transport", [TransportType.Amqp, TransportType.AmqpOverWebsocket])
 def test_every_property_of_a_message_is_read(hub, new_device, connect, transport):
     device = new_device()
-    message = Message(json.dumps({"temperature": 21.5}))
-    message.message_id = "message-1"
-    message.correlation_id = "correlation 1"
-    message.user_id = "user/1"
-    message.content_type = "application/json"
-    message.content_encoding = "utf-8"
-    message.expiry_time_utc = "2030-01-01T00:00:00.0000000Z"
+    message = message_with_every_property()
     message.custom_properties["alert"] = "a b&c"
     message.custom_properties["ünï"] = "çödé ☃"
     connect(device).send_message(message)

@@ -4,6 +4,8 @@ import json
 
 from azure.iot.device import Message
 
+from messages import message_with_every_property
+
 
 def test_a_bare_text_message_arrives(hub, new_device, connect):
     device = new_device()
@@ -23,13 +25,7 @@ def test_a_bare_text_message_arrives(hub, new_device, connect):
 
 def test_every_property_of_a_message_arrives(hub, new_device, connect):
     device = new_device()
-    message = Message(json.dumps({"temperature": 21.5}))
-    message.message_id = "message-1"
-    message.correlation_id = "correlation 1"
-    message.user_id = "user/1"
-    message.content_type = "application/json"
-    message.content_encoding = "utf-8"
-    message.expiry_time_utc = "2030-01-01T00:00:00.0000000Z"
+    message = message_with_every_property()
     message.custom_properties["alert"] = "a b&c=d%e/f+g#h?"
     message.custom_properties["ünï"] = "çödé ☃"
     message.custom_properties["empty"] = ""

@@ -24,15 +24,7 @@ use crate::{
 
 /// Everything at one gateway, for as long as its host lives.
 pub async fn run(host: HostId, network: Arc<Network>, client: ShardClient, shared: Arc<Shared>, mut random: Random) {
-    let mut actor = |device_id: DeviceId| Actor {
-        host,
-        network: network.clone(),
-        client: client.clone(),
-        shared: shared.clone(),
-        random: random.fork(),
-        device: device_id.to_string(),
-        principal: Principal::device(device_id),
-    };
+    let mut actor = |device_id: DeviceId| Actor::new(host, &network, &client, &shared, random.fork(), device_id);
     for id in device_ids() {
         tokio::spawn(device::come_and_go(actor(id)));
     }
@@ -64,15 +56,8 @@ pub async fn run_devices(
     for device_id in mqtt_device_ids() {
         // Two of each: the newer connection wins.
         for _ in 0..2 {
-            tokio::spawn(mqtt_device::come_and_go(Actor {
-                host,
-                network: network.clone(),
-                client: client.clone(),
-                shared: shared.clone(),
-                random: random.fork(),
-                device: device_id.to_string(),
-                principal: Principal::device(device_id.clone()),
-            }));
+            let actor = Actor::new(host, &network, &client, &shared, random.fork(), device_id.clone());
+            tokio::spawn(mqtt_device::come_and_go(actor));
         }
     }
     std::future::pending::<()>().await;
@@ -88,4 +73,25 @@ pub struct Actor {
     pub random: Random,
     pub device: String,
     pub principal: Principal,
+}
+
+impl Actor {
+    fn new(
+        host: HostId,
+        network: &Arc<Network>,
+        client: &ShardClient,
+        shared: &Arc<Shared>,
+        random: Random,
+        device_id: DeviceId,
+    ) -> Self {
+        Self {
+            host,
+            network: network.clone(),
+            client: client.clone(),
+            shared: shared.clone(),
+            random,
+            device: device_id.to_string(),
+            principal: Principal::device(device_id),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amqp::{Attach, LinkId, Role, Value};
 use auth::{Authenticated, Operation};
 use model::{Credentials, Principal};
-use shard_client::{AttachError, Attachment, NewAttachment, TwinError};
+use shard_client::Attachment;
 
 use super::{
     address::{Address, DeviceNode, ServiceNode},
@@ -15,13 +15,11 @@ use super::{
     error,
     link::{Kind, Link},
 };
-use crate::Front;
+use crate::{Front, announce};
 
 /// Deliveries that a peer may have under way on `$cbs`, and on any other link (amqp R13).
 const CBS_CREDIT: u32 = 100;
 pub(super) const CREDIT: u32 = 1000;
-/// An identity that keeps changing while its device attaches is given up after so many looks.
-const ATTACH_TRIES_MAX: usize = 5;
 
 /// A link of a device, on its way.
 pub(super) struct Asked {
@@ -176,7 +174,7 @@ async fn admit(
     presentable: &Presentable,
     model_id: Option<String>,
 ) -> Result<Box<Admitted>, Refused> {
-    for _ in 0..ATTACH_TRIES_MAX {
+    for _ in 0..announce::TRIES_MAX {
         let mut found = None;
         for principal in principals {
             if let Some(credentials) = front.shard_client.get_credentials(principal).await? {
@@ -186,25 +184,9 @@ async fn admit(
         }
         let (principal, credentials) = found.ok_or(auth::Refusal::UnknownIdentity)?;
         let (authenticated, authorized_by) = presentable.authenticate(front, principal, Some(&credentials))?;
-        if let Some(model_id) = &model_id {
-            match front.shard_client.announce_model(principal, model_id).await {
-                Ok(()) => {}
-                Err(TwinError::Unavailable(error)) => return Err(error.into()),
-                Err(_) => continue, // deleted since
-            }
-        }
-        let attach = NewAttachment {
-            principal: principal.clone(),
-            credentials: credentials.clone(),
-            // The stored session is one of MQTT.
-            clean_session: true,
-            model_id: model_id.clone(),
-        };
-        let attachment = match front.shard_client.attach(attach).await {
-            Ok(attachment) => attachment,
-            Err(AttachError::IdentityChanged) => continue,
-            Err(AttachError::Unavailable(error)) => return Err(error.into()),
-        };
+        // The stored session is one of MQTT.
+        let announced = announce::announce(front, principal, &credentials, true, model_id.as_deref()).await?;
+        let Some(attachment) = announced else { continue };
         let principal = principal.clone();
         return Ok(Box::new(Admitted { principal, credentials, authenticated, authorized_by, attachment, model_id }));
     }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use amqp::{DeliveryState, LinkId, MessageWriter, Outcome, Properties, SymbolText, Value};
-use model::{ConnectionId, Principal, Record, SystemProperty, Timestamp};
+use model::{ConnectionId, Principal, SystemProperty, Timestamp};
 use shard_client::{Holder, MessageError, Received, ReceivedMessage, Settle};
 use uuid::Uuid;
 
@@ -14,14 +14,12 @@ use super::{
     link::{InHand, Link, Queued},
     message::EncodedId,
 };
-use crate::twin_requests::SessionEnd;
+use crate::{device_bound, twin_requests::SessionEnd};
 
 /// Messages that one question asks for at most.
 const RECEIVE_MAX: u32 = 50;
 /// How soon it is tried again when the shard cannot answer.
 const RETRY: Duration = Duration::from_secs(1);
-/// A little later than the lock, so that it is over on every clock.
-const LOCK_MARGIN: Duration = Duration::from_millis(100);
 
 /// The deliveries of a device that takes messages.
 pub(super) struct Deliveries {
@@ -83,7 +81,7 @@ impl Connection {
         deliveries.is_receiving = true;
         let (front, owner) = (self.front.clone(), principal.clone());
         let received = async move {
-            let lock = Duration::from_secs(front.config.cloud_to_device.lock_seconds);
+            let lock = device_bound::lock(&front);
             let holder = Holder::Connection(connection_id);
             let received = front.shard_client.receive_messages(&owner, holder, room, lock).await;
             (owner, received)
@@ -111,7 +109,7 @@ impl Connection {
         };
         deliveries.ask |= received.has_more;
         let (link, is_drained) = (deliveries.link, deliveries.drain && !deliveries.ask);
-        let ask_in = self.next_look(&received);
+        let ask_in = device_bound::look_again_in(&self.front, &received);
         for message in &received.messages {
             self.deliver(principal, link, message);
         }
@@ -120,19 +118,9 @@ impl Connection {
             self.deliveries(principal).into_iter().for_each(|deliveries| deliveries.drain = false);
         }
         if let Some(ask_in) = ask_in {
-            self.ask_later(principal, connection_id, ask_in + LOCK_MARGIN);
+            self.ask_later(principal, connection_id, ask_in);
         }
         self.ask_for_device_bound(principal);
-    }
-
-    /// When the next message that somebody has in hand is free again.
-    fn next_look(&self, received: &Received) -> Option<Duration> {
-        let lock = Duration::from_secs(self.front.config.cloud_to_device.lock_seconds);
-        let free_in = received.available.map(|time| {
-            let microseconds = time.unix_microseconds() - self.front.now().unix_microseconds();
-            Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
-        });
-        free_in.into_iter().chain((!received.messages.is_empty()).then_some(lock)).min()
     }
 
     fn ask_later(&mut self, principal: &Principal, connection_id: ConnectionId, time: Duration) {
@@ -200,14 +188,7 @@ impl Connection {
         // A device without links gives back what it has when it is forgotten.
         if is_in_use {
             let (front, principal, connection_id) = (self.front.clone(), principal.clone(), device.connection_id);
-            self.start(
-                async move { front.shard_client.release_messages(&principal, connection_id).await },
-                |_, released| {
-                    if let Err(error) = released {
-                        tracing::debug!(%error, "messages in hand are held until their lock ends");
-                    }
-                },
-            );
+            self.start(async move { device_bound::release(&front, &principal, connection_id).await }, |_, ()| {});
         }
     }
 }
@@ -215,7 +196,7 @@ impl Connection {
 /// A message as the real service sends it.
 fn encode(principal: &Principal, message: &ReceivedMessage, lock_token: Uuid) -> Vec<u8> {
     let record = &message.record;
-    let system = |property| system_property(record, property);
+    let system = |property| record.system_property(property).filter(|value| !value.is_empty());
     let [message_id, correlation_id] = [SystemProperty::MessageId, SystemProperty::CorrelationId]
         .map(|property| system(property).map(EncodedId::string));
     let to = match &principal.module_id {
@@ -252,9 +233,4 @@ fn encode(principal: &Principal, message: &ReceivedMessage, lock_token: Uuid) ->
         })
         .data(&record.body);
     payload
-}
-
-fn system_property<'a>(record: &'a Record<'_>, property: SystemProperty) -> Option<&'a str> {
-    let found = record.system_properties.iter().find(|(key, _)| *key == property);
-    found.map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
 }

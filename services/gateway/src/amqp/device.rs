@@ -25,7 +25,7 @@ use super::{
     telemetry::Unappended,
     twin::Twin,
 };
-use crate::{Front, history::Incident, telemetry::Stamp, twin_requests::SessionEnd};
+use crate::{Front, device_bound, history::Incident, telemetry::Stamp, twin_requests::SessionEnd};
 
 /// Activity of a device is reported at most so often.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
@@ -220,11 +220,7 @@ impl Connection {
         front.history.disconnected(&principal.to_string(), incident);
         if has_in_hand && !is_taken_over {
             let principal = principal.clone();
-            tokio::spawn(async move {
-                if let Err(error) = front.shard_client.release_messages(&principal, connection_id).await {
-                    tracing::debug!(%principal, %error, "messages in hand are held until their lock ends");
-                }
-            });
+            tokio::spawn(async move { device_bound::release(&front, &principal, connection_id).await });
         }
     }
 

@@ -35,13 +35,12 @@ mod send;
 mod telemetry;
 mod twin;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use auth::ClientCertificate;
 use rustls::ServerConfig;
 
 use self::connection::Connection;
-use crate::{Front, arrival::Arrived, connections::Place, listener::Accepted, websocket::WebSocket};
+use crate::{Front, arrival::Arrived, listener::Accepted};
 
 /// Serves AMQP connections.
 #[derive(Clone)]
@@ -81,21 +80,12 @@ impl Head {
         metrics.amqp_connections.dec();
     }
 
-    /// Serves a connection to the HTTPS port that became a WebSocket, to its end. The certificate is that of its TLS
-    /// handshake.
-    pub async fn serve_websocket(
-        self,
-        socket: WebSocket,
-        certificate: Option<Arc<ClientCertificate>>,
-        peer: SocketAddr,
-        place: Place,
-    ) {
+    /// Serves a connection to the HTTPS port that became a WebSocket, to its end.
+    pub async fn serve_websocket(self, arrived: Arrived) {
         let metrics = self.front.metrics.clone();
         metrics.amqp_connections.inc();
         metrics.amqp_websocket_connections.inc();
-        if let Some(arrived) = Arrived::by_websocket(&self.front, socket, certificate, peer, place).await {
-            Connection::new(&self, arrived).run().await;
-        }
+        Connection::new(&self, arrived).run().await;
         metrics.amqp_websocket_connections.dec();
         metrics.amqp_connections.dec();
     }

@@ -1,6 +1,6 @@
 //! Messages for devices over HTTPS: back ends send and purge, devices receive and settle (rest §16, §17.2, §17.3).
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use auth::Operation;
 use bytes::Bytes;
@@ -105,10 +105,7 @@ pub(super) async fn receive(call: Call<'_>, device_id: DeviceId) -> Result<Respo
 fn with_message(principal: &Principal, message: &ReceivedMessage, token: u64) -> Response<Body> {
     let body: Bytes = message.record.body.clone();
     let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed());
-    let system = |property| {
-        let found = message.record.system_properties.iter().find(|(key, _)| *key == property);
-        found.map_or(Cow::Borrowed(""), |(_, value)| value.clone())
-    };
+    let system = |property| message.record.system_property(property).unwrap_or_default();
     let lock_token = Uuid::from_u64_pair(message.sequence, token);
     let mut put = |name: &str, value: &str| {
         let name = HeaderName::from_bytes(name.as_bytes());
@@ -119,17 +116,17 @@ fn with_message(principal: &Principal, message: &ReceivedMessage, token: u64) ->
     };
     put(header::ETAG.as_str(), &format!("\"{lock_token}\""));
     put("content-type", "application/octet-stream");
-    put("iothub-messageid", &system(SystemProperty::MessageId));
-    put("iothub-correlationid", &system(SystemProperty::CorrelationId));
-    put("iothub-userid", &system(SystemProperty::UserId));
+    put("iothub-messageid", system(SystemProperty::MessageId));
+    put("iothub-correlationid", system(SystemProperty::CorrelationId));
+    put("iothub-userid", system(SystemProperty::UserId));
     put("iothub-to", &format!("/devices/{}/messages/deviceBound", principal.device_id));
     put("iothub-ack", message.acknowledgement.as_str());
     put("iothub-sequencenumber", &message.sequence.to_string());
     put("iothub-enqueuedtime", &message.enqueued.to_string());
     put("iothub-expiry", &message.expires.to_string());
     put("iothub-deliverycount", &message.delivery_count.min(255).to_string());
-    put("contenttype", &system(SystemProperty::ContentType));
-    put("contentencoding", &system(SystemProperty::ContentEncoding));
+    put("contenttype", system(SystemProperty::ContentType));
+    put("contentencoding", system(SystemProperty::ContentEncoding));
     for (name, value) in &message.record.application_properties {
         put(&format!("iothub-app-{name}"), value);
     }

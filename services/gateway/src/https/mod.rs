@@ -64,6 +64,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use self::spelling::Followed;
 use crate::{
     Front, amqp,
+    arrival::Arrived,
     listener::Accepted,
     mqtt,
     websocket::{SubProtocol, WebSocket},
@@ -159,10 +160,12 @@ impl Head {
         // Boxed: a WebSocket must not carry along what only HTTP needs.
         let websocket = Box::pin(serve_requests(stream, context, place.draining())).await;
         self.front.metrics.https_connections.dec();
-        match websocket {
-            None => {}
-            Some((SubProtocol::Mqtt, socket)) => self.mqtt.serve_websocket(socket, certificate, peer, place).await,
-            Some((SubProtocol::Amqp, socket)) => self.amqp.serve_websocket(socket, certificate, peer, place).await,
+        let Some((sub_protocol, socket)) = websocket else { return };
+        let arrived = Arrived::by_websocket(&self.front, socket, certificate, peer, place).await;
+        match (sub_protocol, arrived) {
+            (_, None) => {}
+            (SubProtocol::Mqtt, Some(arrived)) => self.mqtt.serve_websocket(arrived).await,
+            (SubProtocol::Amqp, Some(arrived)) => self.amqp.serve_websocket(arrived).await,
         }
     }
 }

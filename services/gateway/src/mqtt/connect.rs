@@ -5,12 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use auth::{ClientCertificate, Presented, Refusal};
 use model::{Credentials, Principal};
 use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
-use shard_client::{AttachError, Attachment, NewAttachment, SessionError, TwinError, Unavailable};
+use shard_client::{Attachment, SessionError, Unavailable};
 use tokio::time::{timeout, timeout_at};
 
 use super::{Head, close::Close, connection::Connection, username::Username, will::Will};
 use crate::{
-    Front,
+    Front, announce,
     arrival::{Arrived, GOODBYE, flush},
     history::Incident,
     telemetry::Stamp,
@@ -18,8 +18,6 @@ use crate::{
     transport::Transport,
 };
 
-/// An identity that keeps changing while its device connects is given up after so many looks.
-const ATTACH_TRIES_MAX: usize = 5;
 /// CONNECT, credential, attach, CONNACK. `None`: refused or gone; said and logged already.
 pub(super) async fn introduce(head: Head, arrived: Arrived) -> Option<Connection> {
     let Arrived { mut socket, certificate, peer, place, unproved, since, mut plain } = arrived;
@@ -179,21 +177,18 @@ async fn admit(
         (None, Some(certificate)) => Presented::Certificate(certificate),
         (None, None) => Presented::Nothing,
     };
-    for _ in 0..ATTACH_TRIES_MAX {
+    for _ in 0..announce::TRIES_MAX {
         let credentials = front.shard_client.get_credentials(&principal).await?;
         let hosts = &front.host_names;
         let authenticated =
             auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now())?;
         let credentials = credentials.ok_or(Refusal::UnknownIdentity)?;
         let model_id = username.model_id.as_deref();
-        if let Some(model_id) = model_id {
-            match front.shard_client.announce_model(&principal, model_id).await {
-                Ok(()) => {}
-                Err(TwinError::Unavailable(error)) => return Err(error.into()),
-                Err(_) => continue, // deleted since
-            }
+        if connect.clean_session && !forget_session(front, &principal).await? {
+            continue;
         }
-        let Some(attachment) = attach(front, connect, &principal, &credentials, model_id).await? else { continue };
+        let announced = announce::announce(front, &principal, &credentials, connect.clean_session, model_id).await?;
+        let Some(attachment) = announced else { continue };
         let stamp = Stamp::new(front, &principal, &credentials, authenticated.method, model_id);
         let will = connect.will.as_ref().and_then(|will| Will::of(will, &principal)).map(Box::new);
         let clean_session = connect.clean_session;
@@ -202,30 +197,11 @@ async fn admit(
     Err(Refused::Unstable)
 }
 
-/// `None`: the identity changed since it was read.
-async fn attach(
-    front: &Front,
-    connect: &Connect,
-    principal: &Principal,
-    credentials: &Credentials,
-    model_id: Option<&str>,
-) -> Result<Option<Attachment>, Refused> {
-    if connect.clean_session {
-        match front.shard_client.clear_session(principal).await {
-            Ok(()) | Err(SessionError::NotFound | SessionError::TooManySubscriptions) => {}
-            Err(SessionError::ConnectionReplaced) => return Ok(None),
-            Err(SessionError::Unavailable(error)) => return Err(error.into()),
-        }
-    }
-    let attach = NewAttachment {
-        principal: principal.clone(),
-        credentials: credentials.clone(),
-        clean_session: connect.clean_session,
-        model_id: model_id.map(str::to_owned),
-    };
-    match front.shard_client.attach(attach).await {
-        Ok(attachment) => Ok(Some(attachment)),
-        Err(AttachError::IdentityChanged) => Ok(None),
-        Err(AttachError::Unavailable(error)) => Err(error.into()),
+/// False: a newer connection came meanwhile; look again.
+async fn forget_session(front: &Front, principal: &Principal) -> Result<bool, Unavailable> {
+    match front.shard_client.clear_session(principal).await {
+        Ok(()) | Err(SessionError::NotFound | SessionError::TooManySubscriptions) => Ok(true),
+        Err(SessionError::ConnectionReplaced) => Ok(false),
+        Err(SessionError::Unavailable(error)) => Err(error),
     }
 }

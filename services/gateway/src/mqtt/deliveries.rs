@@ -17,7 +17,7 @@ use model::{ConnectionId, Principal, QualityOfService};
 use shard_client::{Holder, MessageError, Received, ReceivedMessage, Settle};
 
 use super::close::Close;
-use crate::Front;
+use crate::{Front, device_bound};
 
 /// Deliveries of one connection that are not acknowledged.
 const IN_FLIGHT_MAX: usize = 16;
@@ -144,7 +144,7 @@ impl Deliveries {
         }
         let (front, principal, connection_id) = (self.front.clone(), self.principal.clone(), self.connection_id);
         let receiving = Box::pin(async move {
-            let lock = Duration::from_secs(front.config.cloud_to_device.lock_seconds);
+            let lock = device_bound::lock(&front);
             let (holder, client) = (Holder::Connection(connection_id), &front.shard_client);
             let received = client.receive_messages(&principal, holder, room as u32, lock).await?;
             if quality == QualityOfService::AtMostOnce && !received.messages.is_empty() {
@@ -160,14 +160,7 @@ impl Deliveries {
         if received.has_more {
             self.ask = true;
         }
-        let lock = Duration::from_secs(self.front.config.cloud_to_device.lock_seconds);
-        let free_in = received.available.map(|time| {
-            let microseconds = time.unix_microseconds() - self.front.now().unix_microseconds();
-            Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
-        });
-        let free_in = free_in.into_iter().chain((!received.messages.is_empty()).then_some(lock)).min();
-        // A little later, so that the lock is over on every clock.
-        let ask_at = free_in.map(|time| Instant::now() + time + Duration::from_millis(100));
+        let ask_at = device_bound::look_again_in(&self.front, &received).map(|time| Instant::now() + time);
         self.ask_at = self.ask_at.into_iter().chain(ask_at).min();
         received.messages.into_iter().map(|message| self.deliver(message, quality)).collect()
     }
@@ -216,12 +209,5 @@ impl Deliveries {
                 Err(error) => tracing::debug!(principal = %self.principal, %error, "a message is not settled"),
             }
         }
-    }
-}
-
-/// The connection ended: what the device had in hand waits for the next one.
-pub(super) async fn release(front: &Front, principal: &Principal, connection_id: ConnectionId) {
-    if let Err(error) = front.shard_client.release_messages(principal, connection_id).await {
-        tracing::debug!(%principal, %error, "messages in flight are held until their lock ends");
     }
 }

@@ -10,10 +10,7 @@ use super::filter::device_bound_prefix;
 /// `devices/{id}/messages/devicebound/{bag}`: system properties first, at least `%24.mid`, `%24.to` and `iothub-ack`.
 pub(super) fn device_bound_topic(principal: &Principal, message: &ReceivedMessage) -> String {
     let prefix = device_bound_prefix(principal);
-    let system = |property| {
-        let found = message.record.system_properties.iter().find(|(key, _)| *key == property);
-        found.map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
-    };
+    let system = |property| message.record.system_property(property).filter(|value| !value.is_empty());
     let mut topic = format!("{prefix}/");
     let own_id;
     let message_id = match system(SystemProperty::MessageId) {

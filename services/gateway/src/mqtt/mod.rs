@@ -24,12 +24,11 @@ mod twin;
 pub mod username;
 mod will;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use auth::ClientCertificate;
 use rustls::ServerConfig;
 
-use crate::{Front, arrival::Arrived, connections::Place, listener::Accepted, websocket::WebSocket};
+use crate::{Front, arrival::Arrived, listener::Accepted};
 
 /// Serves MQTT connections.
 #[derive(Clone)]
@@ -61,21 +60,12 @@ impl Head {
         connect::introduce(self, arrived).await
     }
 
-    /// Serves a connection to the HTTPS port that became a WebSocket, to its end. The certificate is that of its TLS
-    /// handshake.
-    pub async fn serve_websocket(
-        self,
-        socket: WebSocket,
-        certificate: Option<Arc<ClientCertificate>>,
-        peer: SocketAddr,
-        place: Place,
-    ) {
+    /// Serves a connection to the HTTPS port that became a WebSocket, to its end.
+    pub async fn serve_websocket(self, arrived: Arrived) {
         let metrics = self.front.metrics.clone();
         metrics.mqtt_connections.inc();
         metrics.mqtt_websocket_connections.inc();
-        if let Some(arrived) = Arrived::by_websocket(&self.front, socket, certificate, peer, place).await
-            && let Some(connection) = Box::pin(connect::introduce(self, arrived)).await
-        {
+        if let Some(connection) = Box::pin(connect::introduce(self, arrived)).await {
             connection.run().await;
         }
         metrics.mqtt_websocket_connections.dec();

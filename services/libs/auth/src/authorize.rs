@@ -22,12 +22,8 @@ pub fn authorize(
     now: Timestamp,
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
-    token.check_expiry(now)?;
-    let policy = granted(&token, operation, settings, |key| token.is_signed_by(key))?;
-    if !Audience::parse(token.resource).covers_path(path, hosts) {
-        return Err(Refusal::wrong_audience(token.resource));
-    }
-    Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
+    let signed = |token: &SasToken<'_>| granted(token, operation, settings, |key| token.is_signed_by(key));
+    accept(&token, now, signed, |audience| audience.covers_path(path, hosts))
 }
 
 /// The same for a resource whose parts are opened by tokens for any of them (amqp §8.7): the `sr` is the resource,
@@ -41,12 +37,8 @@ pub fn authorize_within(
     now: Timestamp,
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
-    token.check_expiry(now)?;
-    let policy = granted(&token, operation, settings, |key| is_signed_in_any_form(&token, key))?;
-    if !Audience::parse(token.resource).meets_path(path, hosts) {
-        return Err(Refusal::wrong_audience(token.resource));
-    }
-    Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })
+    let signed = |token: &SasToken<'_>| granted(token, operation, settings, |key| is_signed_in_any_form(token, key));
+    accept(&token, now, signed, |audience| audience.meets_path(path, hosts))
 }
 
 /// Whether the key signed it, or its text, as in tokens of Event Hubs clients.
@@ -63,9 +55,22 @@ pub fn verify_policy_token(
     now: Timestamp,
 ) -> Result<Authorized, Refusal> {
     let token = SasToken::parse(token)?;
+    let signed = |token: &SasToken<'_>| {
+        signing_policy(token, settings, |key| is_signed_in_any_form(token, key)).map(|(policy, _)| policy)
+    };
+    accept(&token, now, signed, |audience| audience.is_of(hosts))
+}
+
+/// The checks in their order: expiry, signature and right, audience.
+fn accept<'s>(
+    token: &SasToken<'_>,
+    now: Timestamp,
+    signed: impl FnOnce(&SasToken<'_>) -> Result<&'s SharedAccessPolicy, Refusal>,
+    is_for: impl FnOnce(&Audience<'_>) -> bool,
+) -> Result<Authorized, Refusal> {
     token.check_expiry(now)?;
-    let (policy, _) = signing_policy(&token, settings, |key| is_signed_in_any_form(&token, key))?;
-    if !Audience::parse(token.resource).is_of(hosts) {
+    let policy = signed(token)?;
+    if !is_for(&Audience::parse(token.resource)) {
         return Err(Refusal::wrong_audience(token.resource));
     }
     Ok(Authorized { policy: policy.name.clone(), expires: token.expires() })

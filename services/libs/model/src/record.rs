@@ -99,6 +99,11 @@ impl Record<'_> {
         self.body.len() + system + application
     }
 
+    /// The system property's value, when set.
+    pub fn system_property(&self, property: SystemProperty) -> Option<&str> {
+        self.system_properties.iter().find(|(key, _)| *key == property).map(|(_, value)| value.as_ref())
+    }
+
     /// The annotation's value, when set.
     pub fn annotation(&self, annotation: Annotation) -> Option<&str> {
         self.annotations.iter().find(|(key, _)| *key == annotation).map(|(_, value)| value.as_ref())

@@ -7,7 +7,7 @@ const { Message } = require('azure-iot-device');
 const { Message: ServiceMessage } = require('azure-iot-common');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Client: ServiceClient, AmqpWs: ServiceAmqpWs } = require('azure-iothub');
-const { hub, newDevice, connect, events } = require('../hub');
+const { hub, newDevice, connect, describedMessage, events } = require('../hub');
 
 const TRANSPORTS = [['TCP', Amqp], ['WebSocket', AmqpWs]];
 const SERVICE_TRANSPORTS = [['TCP', undefined], ['WebSocket', ServiceAmqpWs]];
@@ -27,12 +27,7 @@ for (const [name, transport] of TRANSPORTS) {
   test(`telemetry arrives with its properties over ${name}`, async (t) => {
     const device = await newDevice();
     const client = await connect(t, device, transport);
-    const message = new Message(JSON.stringify({ temperature: 21.5 }));
-    message.messageId = 'message-1';
-    message.contentType = 'application/json';
-    message.contentEncoding = 'utf-8';
-    message.properties.add('alert', 'high');
-    await client.sendEvent(message);
+    await client.sendEvent(describedMessage());
     for (let number = 0; number < 20; number += 1) await client.sendEvent(new Message(String(number)));
     const received = await events(device.deviceId, 21);
     assert.deepEqual(received[0].body, { temperature: 21.5 });

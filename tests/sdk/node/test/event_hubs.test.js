@@ -7,7 +7,7 @@ const { EventHubConsumerClient, earliestEventPosition, latestEventPosition } = r
 const { Message } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
 const WebSocket = require('ws');
-const { hub, newDevice, connect, events } = require('../hub');
+const { hub, newDevice, connect, describedMessage, events } = require('../hub');
 
 const PATIENCE_MILLISECONDS = 20_000;
 
@@ -43,12 +43,7 @@ function firstEvent(client, partitionId, options, fits = () => true) {
 async function sent(t) {
   const device = await newDevice(t);
   const client = await connect(t, device, Mqtt);
-  const message = new Message(JSON.stringify({ temperature: 21.5 }));
-  message.messageId = 'message-1';
-  message.contentType = 'application/json';
-  message.contentEncoding = 'utf-8';
-  message.properties.add('alert', 'high');
-  await client.sendEvent(message);
+  await client.sendEvent(describedMessage());
   const [event] = await events(device.deviceId, 1);
   const isOurs = (event) => event.systemProperties['iothub-connection-device-id'] === device.deviceId;
   return { device, client, partition: String(event.partition), isOurs };

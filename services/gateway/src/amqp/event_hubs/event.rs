@@ -100,7 +100,7 @@ impl EventEncoder {
     fn to<'a>(&'a mut self, record: &'a Record<'_>) -> Option<&'a str> {
         let device_id = record.annotation(Annotation::ConnectionDeviceId);
         let (Some(device_id), Some("Telemetry")) = (device_id, record.annotation(Annotation::MessageSource)) else {
-            return property(record, SystemProperty::To);
+            return record.system_property(SystemProperty::To);
         };
         self.text.clear();
         let _ = write!(self.text, "/devices/{device_id}");
@@ -125,12 +125,12 @@ pub(super) fn last_time(bounds: &Bounds) -> i64 {
 /// The section `properties`: all its fields, none left out (amqp R1).
 fn put_properties(record: &Record<'_>, to: Option<&str>, out: &mut Vec<u8>) {
     use SystemProperty::{AbsoluteExpiryTime, ContentEncoding, ContentType, CorrelationId, MessageId, UserId};
-    let text = |key| property(record, key).map_or(Value::Null, Value::String);
-    let symbol = |key| property(record, key).map_or(Value::Null, Value::Symbol);
-    let expiry = property(record, AbsoluteExpiryTime).and_then(Timestamp::parse);
+    let text = |key| record.system_property(key).map_or(Value::Null, Value::String);
+    let symbol = |key| record.system_property(key).map_or(Value::Null, Value::Symbol);
+    let expiry = record.system_property(AbsoluteExpiryTime).and_then(Timestamp::parse);
     let fields = [
         text(MessageId),
-        property(record, UserId).map_or(Value::Null, |id| Value::Binary(id.as_bytes())),
+        record.system_property(UserId).map_or(Value::Null, |id| Value::Binary(id.as_bytes())),
         to.map_or(Value::Null, Value::String),
         Value::Null, // subject
         Value::Null, // reply-to
@@ -144,10 +144,6 @@ fn put_properties(record: &Record<'_>, to: Option<&str>, out: &mut Vec<u8>) {
         Value::Null, // reply-to-group-id
     ];
     put_described(PROPERTIES, out, |out| put_list(out, |list| fields.iter().for_each(|field| list.item(field))));
-}
-
-fn property<'a>(record: &'a Record<'_>, key: SystemProperty) -> Option<&'a str> {
-    record.system_properties.iter().find(|(property, _)| *property == key).map(|(_, value)| value.as_ref())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How a connection ends: deadlines, and what is left to do.
 
-use super::{super::deliveries, *};
+use super::*;
+use crate::device_bound;
 
 impl Connection {
     /// Fails when a deadline has passed; else sleeps until the next one.
@@ -56,7 +57,7 @@ impl Connection {
         if in_hand && !matches!(close, Close::Replaced | Close::Deleted) {
             // A newer connection takes over by itself.
             let (front, principal) = (self.front.clone(), principal.clone());
-            tokio::spawn(async move { deliveries::release(&front, &principal, connection_id).await });
+            tokio::spawn(async move { device_bound::release(&front, &principal, connection_id).await });
         }
         self.front.shard_client.detach(principal, connection_id);
         self.front.metrics.closes.with_label_values(&[reason]).inc();
