@@ -29,18 +29,26 @@ const ALONE_INTERVAL: Duration = Duration::from_secs(1);
 /// Keeps the watch right until the group stops.
 pub(super) async fn run(group: Arc<Inner>, leadership: watch::Sender<Leadership>) {
     let mut elected = group.raft.server_metrics();
+    let mut failed_begins = 0_u32;
     loop {
         let Some(vote) = wait_for_election(&group, &mut elected, &leadership).await else { break };
         group.effects.set_leading(true);
         match begin(&group).await {
             Ok(fence) => {
+                failed_begins = 0;
                 tracing::info!(group = %group.id, fence, "leading");
                 leadership.send_replace(Leadership::Leading { fence });
                 let end = hold(&group, &mut elected, vote).await;
                 tracing::info!(group = %group.id, fence, reason = end, "not leading any more");
             }
             Err(reason) => {
-                tracing::debug!(group = %group.id, reason, "the leadership cannot begin yet");
+                failed_begins = failed_begins.saturating_add(1);
+                // Once is usual when leaders change; a group that stays without one has to say why.
+                if failed_begins > 1 {
+                    tracing::warn!(group = %group.id, reason, failed_begins, "the leadership cannot begin");
+                } else {
+                    tracing::debug!(group = %group.id, reason, "the leadership cannot begin yet");
+                }
             }
         }
         group.effects.set_leading(false);
