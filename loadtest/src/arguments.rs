@@ -10,12 +10,17 @@ Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this mach
       200 devices, QoS 1, 256 bytes, one message in flight each, as fast as they are acknowledged
   ironhub-loadtest --data-dir /tmp/hub telemetry --in-flight 32 --compare mosquitto
       the same load in turns against the hub and a mosquitto of its own; prints the ratios
+  ironhub-loadtest --data-dir /tmp/hub telemetry --protocol amqp --in-flight 100 --compare mqtt
+      the same over AMQP in turns with MQTT and 32 in flight
   ironhub-loadtest --data-dir /tmp/hub telemetry --rate 5000
       5,000 messages per second, evenly spread: latency and CPU at a known load
   ironhub-loadtest --data-dir /tmp/hub telemetry --connections 100 --rate 1000 --silent-connections 10000 --compare quiet
       what 10,000 connections that say nothing cost 100 devices
   ironhub-loadtest --data-dir /tmp/hub connect          connects per second (TLS 1.3, SAS token, CONNACK)
   ironhub-loadtest --data-dir /tmp/hub idle --connections 10000         memory per idle device
+  ironhub-loadtest --data-dir /tmp/hub idle --protocol amqp             the same over AMQP: a token and two links
+  ironhub-loadtest --data-dir /tmp/hub events           one Event Hubs reader that catches up: events per second
+  ironhub-loadtest --data-dir /tmp/hub events --rate 1000               how old events are when a waiting reader gets them
   ironhub-loadtest --data-dir /tmp/hub registry --clients 64            device creates per second
   ironhub-loadtest --data-dir /tmp/hub registry --clients 8 --bulk 100  creates, 100 devices a call
   ironhub-loadtest --data-dir /tmp/hub registry --read                  reads by id
@@ -59,6 +64,9 @@ pub struct TargetArguments {
     /// Port of MQTT over TLS [default: from hub.json, else 8883]
     #[arg(long, value_name = "PORT", global = true)]
     pub mqtt_port: Option<u16>,
+    /// Port of AMQP over TLS [default: from hub.json, else 5671]
+    #[arg(long, value_name = "PORT", global = true)]
+    pub amqp_port: Option<u16>,
     /// Port of HTTPS [default: from hub.json, else 443]
     #[arg(long, value_name = "PORT", global = true)]
     pub https_port: Option<u16>,
@@ -75,6 +83,8 @@ pub enum Scenario {
     Connect(ConnectArguments),
     /// Devices connect and stay silent: server memory per connection
     Idle(IdleArguments),
+    /// An Event Hubs reader reads all partitions: events per second, or their age when they arrive
+    Events(EventsArguments),
     /// Service clients create or read devices: devices per second, latency of a call
     Registry(RegistryArguments),
     /// Devices report properties of their twins: durable patches per second, latency until the answer
@@ -148,7 +158,7 @@ pub struct TelemetryArguments {
     /// Bytes of payload per message
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     pub payload_bytes: usize,
-    /// Messages a connection sends before it waits for an acknowledgement; the hub allows 64. HTTPS always has one
+    /// Messages a connection sends before it waits for an acknowledgement; HTTPS always has one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub in_flight: u16,
     /// Messages per second of all connections together, evenly spread [default: as fast as they are acknowledged]
@@ -166,8 +176,8 @@ pub struct TelemetryArguments {
     /// What the devices speak
     #[arg(long, value_enum, default_value_t = Protocol::Mqtt)]
     pub protocol: Protocol,
-    /// Run the same load in turns against a mosquitto (TLS, one subscriber, so in and out; MQTT only), or against the hub
-    /// without the silent connections
+    /// Run the same load in turns against a mosquitto (TLS, one subscriber, so in and out; MQTT only), against the hub
+    /// without the silent connections, or against the hub over MQTT
     #[arg(long, value_enum)]
     pub compare: Option<Comparison>,
     /// How many turns each side gets with --compare; the medians are reported
@@ -188,6 +198,7 @@ impl TelemetryArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
     Mqtt,
+    Amqp,
     Https,
 }
 
@@ -197,6 +208,8 @@ pub enum Comparison {
     Mosquitto,
     /// The hub itself without the silent connections
     Quiet,
+    /// The hub itself over MQTT with 32 messages in flight
+    Mqtt,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -227,12 +240,38 @@ pub struct IdleArguments {
     /// before the next run has no memory left over from making devices, which connections would use again unseen
     #[arg(long, value_name = "FILE")]
     pub devices_file: Option<PathBuf>,
-    /// Subscribe to methods, twin answers, desired properties and messages first
+    /// Subscribe to methods, twin answers, desired properties and messages first; MQTT only
     #[arg(long)]
     pub subscribe: bool,
+    /// What the devices speak: over AMQP each has one session, its token, a link to send and one to receive on
+    #[arg(long, value_enum, default_value_t = Protocol::Mqtt)]
+    pub protocol: Protocol,
     /// How long to wait after the last connect before memory is read
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub settle_seconds: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct EventsArguments {
+    /// Devices that send what is read
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Bytes of payload per event
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    pub payload_bytes: usize,
+    /// Events per second while the reader waits for them [default: they are all there before it begins, and it reads
+    /// them over and over]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// How many are there before it begins
+    #[arg(long, value_name = "N", default_value_t = 500_000, conflicts_with = "rate", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// What the reader takes in advance on each of its links, one a partition
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub credit: u32,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub duration_seconds: u64,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -105,6 +105,11 @@ impl Devices {
         format!("{}{index}", self.prefix)
     }
 
+    /// What its addresses on AMQP begin with.
+    pub fn node(&self, index: u32) -> String {
+        format!("/devices/{}", self.id(index))
+    }
+
     /// A token of that device's own key.
     pub fn token(&self, index: u32) -> String {
         let resource = format!("{}/devices/{}", self.host_name, self.id(index));

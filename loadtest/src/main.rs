@@ -24,6 +24,8 @@ mod report;
 mod scenario;
 mod server_process;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use arguments::{Arguments, Scenario};
@@ -37,32 +39,29 @@ fn main() -> anyhow::Result<()> {
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, run(arguments))
-}
-
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    // Looked for only by scenarios that need a hub.
-    let target = || target::Target::find(&arguments.target);
-    let report = match &arguments.scenario {
-        Scenario::ReplicatedTwins(options) => scenario::replicated_twins::run(options).await?,
-        Scenario::Telemetry(options) => scenario::telemetry::run(&target()?, options).await?,
-        Scenario::Connect(options) => scenario::connect::run(&target()?, options).await?,
-        Scenario::Idle(options) => scenario::idle::run(&target()?, options).await?,
-        Scenario::Registry(options) => scenario::registry::run(&target()?, options).await?,
-        Scenario::Twins(options) => scenario::twins::run(&target()?, options).await?,
-        Scenario::Methods(options) => scenario::methods::run(&target()?, options).await?,
-        Scenario::Messages(options) => scenario::messages::run(&target()?, options).await?,
-        Scenario::Reconnect(options) => scenario::reconnect::run(&target()?, options).await?,
-    };
-    finish(&report, &arguments)
-}
-
-fn finish(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
+    let report = tasks.block_on(&runtime, run(&arguments))?;
     report.print();
     if let Some(file) = &arguments.json {
         report.write_json(file)?;
     }
     Ok(())
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<report::Report> {
+    // Looked for only by scenarios that need a hub.
+    let target = || target::Target::find(&arguments.target);
+    match &arguments.scenario {
+        Scenario::ReplicatedTwins(options) => scenario::replicated_twins::run(options).await,
+        Scenario::Telemetry(options) => scenario::telemetry::run(&target()?, options).await,
+        Scenario::Connect(options) => scenario::connect::run(&target()?, options).await,
+        Scenario::Idle(options) => scenario::idle::run(&target()?, options).await,
+        Scenario::Events(options) => scenario::events::run(&target()?, options).await,
+        Scenario::Registry(options) => scenario::registry::run(&target()?, options).await,
+        Scenario::Twins(options) => scenario::twins::run(&target()?, options).await,
+        Scenario::Methods(options) => scenario::methods::run(&target()?, options).await,
+        Scenario::Messages(options) => scenario::messages::run(&target()?, options).await,
+        Scenario::Reconnect(options) => scenario::reconnect::run(&target()?, options).await,
+    }
 }
 
 /// Every connection is an open file; the usual soft limit of 1024 is far below the hard one.

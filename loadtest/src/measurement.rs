@@ -74,6 +74,17 @@ impl Counters {
         self.stopped.get()
     }
 
+    /// How many things were done so far.
+    pub fn done(&self) -> u64 {
+        self.done.get()
+    }
+
+    /// An error if there was any.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.error_count() == 0, "{:?}", self.errors.borrow());
+        Ok(())
+    }
+
     fn error_count(&self) -> u64 {
         self.errors.borrow().values().sum()
     }

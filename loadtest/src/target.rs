@@ -18,7 +18,10 @@ pub struct Target {
     /// The name in tokens, user names and the server's certificate.
     pub host_name: String,
     pub mqtt: SocketAddr,
+    pub amqp: SocketAddr,
     pub https: SocketAddr,
+    /// Name of the Event Hubs-compatible endpoint.
+    pub event_hub: String,
     pub certificate_authority_file: PathBuf,
     pub policy: String,
     pub key: SymmetricKey,
@@ -34,11 +37,18 @@ struct HubJson {
     address: Option<IpAddr>,
     ports: Ports,
     connection_strings: ConnectionStrings,
+    event_hub_compatible: EventHubCompatible,
+}
+
+#[derive(Deserialize)]
+struct EventHubCompatible {
+    name: String,
 }
 
 #[derive(Deserialize)]
 struct Ports {
     mqtt: u16,
+    amqp: u16,
     https: u16,
 }
 
@@ -63,11 +73,17 @@ impl Target {
             .clone()
             .or(hub.as_ref().and_then(|hub| Some(hub.address?.to_string())))
             .unwrap_or(host.clone());
+        let port = |asked: Option<u16>, of: fn(&Ports) -> u16, usual| {
+            resolve(&address, asked.or(hub.as_ref().map(|hub| of(&hub.ports))).unwrap_or(usual))
+        };
         let authority = arguments.certificate_authority_file.clone();
         let authority = authority.or(hub.as_ref().and_then(|hub| hub.certificate_authority_file.clone()));
         Ok(Self {
-            mqtt: resolve(&address, arguments.mqtt_port.or(hub.as_ref().map(|hub| hub.ports.mqtt)).unwrap_or(8883))?,
-            https: resolve(&address, arguments.https_port.or(hub.as_ref().map(|hub| hub.ports.https)).unwrap_or(443))?,
+            mqtt: port(arguments.mqtt_port, |ports| ports.mqtt, 8883)?,
+            amqp: port(arguments.amqp_port, |ports| ports.amqp, 5671)?,
+            https: port(arguments.https_port, |ports| ports.https, 443)?,
+            // The name that hubs give it unless told otherwise.
+            event_hub: hub.as_ref().map_or("events", |hub| &hub.event_hub_compatible.name).to_owned(),
             certificate_authority_file: authority
                 .context("name the hub's authority with --certificate-authority-file")?,
             policy: parsed.shared_access_key_name.context("the connection string names no policy")?,

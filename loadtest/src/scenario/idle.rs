@@ -1,13 +1,14 @@
 //! Devices connect and stay silent: what does each of them hold in the server's memory?
 
-use std::{cell::Cell, collections::BTreeMap, path::Path, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use amqp::Source;
 use anyhow::Context;
 use futures::future::try_join_all;
 
-use super::{mqtt_connection, subscribed_device::SubscribedDevice};
+use super::{amqp_connection::AmqpConnection, mqtt_connection, subscribed_device::SubscribedDevice};
 use crate::{
-    arguments::IdleArguments,
+    arguments::{IdleArguments, Protocol},
     devices::Devices,
     measurement::Counters,
     report::Report,
@@ -15,6 +16,9 @@ use crate::{
     target::Target,
     tls::{Connector, TlsStream},
 };
+
+/// As much as the SDK for Node takes in advance.
+const MESSAGES_CREDIT: u32 = 1000;
 
 /// Runs the scenario.
 pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Report> {
@@ -25,11 +29,13 @@ pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Rep
         (None, None) => Devices::create(target, options.connections).await?,
         (None, Some(file)) => return made(&Devices::create(target, options.connections).await?, file),
     };
+    anyhow::ensure!(options.protocol != Protocol::Https, "there is nothing idle about HTTPS");
     anyhow::ensure!(devices.count() >= options.connections, "the file names {} devices only", devices.count());
     let settle = Duration::from_secs(options.settle_seconds);
     tokio::time::sleep(settle).await;
     let before = server.memory()?;
-    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let address = if options.protocol == Protocol::Amqp { target.amqp } else { target.mqtt };
+    let connector = Connector::new(address, &target.host_name, &target.certificate_authority_file, false)?;
     let counters = Counters::default();
     let streams = open_all(&devices, &connector, options, &counters).await?;
     let measured = counters.measure("idle", "connects", settle.max(Duration::from_secs(1)), Some(server)).await?;
@@ -37,7 +43,8 @@ pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Rep
     drop(streams);
     devices.delete(target).await?;
     let subscribed = if options.subscribe { ", subscribed to everything" } else { "" };
-    let title = format!("idle: {} silent TLS MQTT devices{subscribed}", options.connections);
+    let protocol = options.protocol;
+    let title = format!("idle: {} silent devices, {protocol:?} over TLS{subscribed}", options.connections);
     let figures = figures(options.connections, before, after);
     Ok(Report { title, unit: "connect", servers: vec![("ironhub".to_owned(), measured)], figures })
 }
@@ -64,7 +71,10 @@ async fn open_all(
                 return anyhow::Ok(streams);
             }
             next.set(index + 1);
-            streams.push(open(&devices.connect(index), connector, index, options.subscribe).await?);
+            streams.push(match options.protocol {
+                Protocol::Amqp => open_amqp(devices, connector, index).await?,
+                _ => open_mqtt(&devices.connect(index), connector, index, options.subscribe).await?,
+            });
             counters.add(1);
         }
     }));
@@ -74,7 +84,17 @@ async fn open_all(
     }
 }
 
-async fn open(
+/// A token, a link for telemetry and one for messages.
+async fn open_amqp(devices: &Devices, connector: &Connector, index: u32) -> anyhow::Result<TlsStream> {
+    let mut connection = AmqpConnection::open(connector, index, Arc::default()).await?;
+    let node = devices.node(index);
+    connection.authenticate(&devices.token(index), &node).await?;
+    connection.attach_sender(&format!("{node}/messages/events")).await?;
+    connection.attach_receiver(Source::at(format!("{node}/messages/devicebound")), MESSAGES_CREDIT).await?;
+    connection.into_stream().await
+}
+
+async fn open_mqtt(
     connect: &mqtt::Connect,
     connector: &Connector,
     index: u32,

@@ -83,7 +83,8 @@ fn answer(out: &[u8]) -> String {
 
 #[test]
 fn every_transcript_plays_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    // Cargo runs tests in the package's folder. A path that is compiled in would be that of whoever built them.
+    let folder = Path::new("tests/transcripts");
     let mut count = 0;
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
