@@ -5,6 +5,7 @@ import os
 import queue
 import time
 
+import certifi
 import pytest
 from azure.iot.device import MethodResponse
 from azure.iot.hub import IoTHubRegistryManager
@@ -130,3 +131,18 @@ def test_a_device_that_was_away_all_the_time_finds_what_waits(hub, registry, new
     registry.update_twin(device.device_id, desired({"a": 2}), "*")
     application.wait_for_update(3)
     assert registry.invoke_device_method(device.device_id, echo({"x": 1})).payload == {"x": 1}
+
+
+@pytest.mark.parametrize("end", ENDS, ids=["stopped", "killed"])
+def test_a_back_end_goes_on(hub, registry, new_device, monkeypatch, end):
+    monkeypatch.setattr(certifi, "where", lambda: hub.certificate_authority_file)
+    device_id = new_device().device_id
+    service = IoTHubRegistryManager.from_connection_string(hub.connection_strings["service"])
+    service.send_c2d_message(device_id, "before")
+
+    end(hub)
+    hub.start()
+
+    service.send_c2d_message(device_id, "after")
+    service.amqp_svc_client.disconnect_sync()
+    assert registry.get_device(device_id).cloud_to_device_message_count == 2

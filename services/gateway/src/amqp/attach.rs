@@ -42,6 +42,9 @@ pub(super) struct Admitted {
 impl Connection {
     pub(super) fn on_attach(&mut self, link: LinkId, attach: Box<Attach>) {
         self.links.insert(link, Link::asked());
+        if self.goodbye.is_some() {
+            return self.refuse(link, self.farewell().0);
+        }
         let address = attach.address().unwrap_or_default();
         match Address::parse(address) {
             Address::Cbs => {
@@ -82,9 +85,8 @@ impl Connection {
         let (operation, path): (_, &[&str]) = match node {
             ServiceNode::DeviceBound => (Operation::SendDeviceBound, &["messages", "devicebound"]),
             ServiceNode::Feedback => (Operation::ReceiveFeedback, &["messages", "servicebound", "feedback"]),
-            // The same right (amqp §4).
             ServiceNode::FileNotifications => {
-                (Operation::ReceiveFeedback, &["messages", "servicebound", "filenotifications"])
+                (Operation::ReceiveFileNotifications, &["messages", "servicebound", "filenotifications"])
             }
         };
         self.authority.authorize(&self.front, operation, path)
@@ -114,6 +116,9 @@ impl Connection {
             return self.attach_device_link(&principal, asked);
         }
         let Some(first) = principals.first().cloned() else { return };
+        if self.authority.is_empty() {
+            return self.refuse_device(&first, vec![asked], &auth::Refusal::NoCredential.into());
+        }
         let model_id = model_id(&asked.attach);
         let waiting = self.arriving.entry(first.clone()).or_default();
         waiting.push(asked);
@@ -137,11 +142,13 @@ impl Connection {
                 // All of them may have gone meanwhile.
                 self.forget_device_without_links(&principal);
             }
-            Err(refused) => {
-                self.log_refusal(&refused, &first.to_string());
-                waiting.into_iter().for_each(|asked| self.refuse(asked.link, error::refused(&refused)));
-            }
+            Err(refused) => self.refuse_device(first, waiting, &refused),
         }
+    }
+
+    fn refuse_device(&mut self, first: &Principal, waiting: Vec<Asked>, refused: &Refused) {
+        self.log_refusal(refused, &first.to_string());
+        waiting.into_iter().for_each(|asked| self.refuse(asked.link, error::refused(refused)));
     }
 
     fn add_device(&mut self, admitted: Admitted) {
@@ -182,7 +189,10 @@ async fn admit(
                 break;
             }
         }
-        let (principal, credentials) = found.ok_or(auth::Refusal::UnknownIdentity)?;
+        let Some((principal, credentials)) = found else {
+            let refused = principals.first().map(|principal| presentable.refuse_absent(front, principal));
+            return Err(refused.unwrap_or(auth::Refusal::UnknownIdentity.into()));
+        };
         let (authenticated, authorized_by) = presentable.authenticate(front, principal, Some(&credentials))?;
         // The stored session is one of MQTT.
         let announced = announce::announce(front, principal, &credentials, true, model_id.as_deref()).await?;

@@ -22,6 +22,9 @@ const EXPIRY_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 pub(super) enum Refused {
     #[error("{0}")]
     Credential(#[from] Refusal),
+    /// In the service's words: programs look for them.
+    #[error("Device {identity} at IotHub {hub} not registered.")]
+    NotRegistered { identity: Box<Principal>, hub: Box<str> },
     #[error("the registry cannot answer: {0}")]
     Unavailable(#[from] Unavailable),
     #[error("the hub's settings have not arrived yet")]
@@ -33,10 +36,15 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    pub fn not_registered(front: &Front, identity: Principal) -> Self {
+        Self::NotRegistered { identity: identity.into(), hub: front.host_names.first().into() }
+    }
+
     /// A stable name for metrics.
     pub fn cause(&self) -> &'static str {
         match self {
             Self::Credential(refusal) => refusal.name(),
+            Self::NotRegistered { .. } => Refusal::UnknownIdentity.name(),
             Self::Unavailable(_) => "unavailable",
             Self::NotReady => "not_ready",
             Self::Unstable => "unstable",
@@ -76,6 +84,7 @@ impl Token {
             let (key, policy) = (TokenKey::Policy(resource(&text).into()), Some(authorized.policy.into()));
             return Ok(Self { key, text: text.into(), policy, expires, authenticated: None });
         }
+        let first = principals.first().cloned().ok_or(Refusal::UnknownIdentity)?;
         for principal in principals {
             let credentials = front.shard_client.get_credentials(&principal).await?;
             if credentials.is_none() {
@@ -88,7 +97,7 @@ impl Token {
             let authenticated = Some(authenticated);
             return Ok(Self { key, text: text.into(), policy: None, expires, authenticated });
         }
-        Err(Refusal::UnknownIdentity.into())
+        Err(Refused::not_registered(front, first))
     }
 
     pub fn as_str(&self) -> &str {
@@ -196,6 +205,20 @@ pub(super) struct Presentable {
 }
 
 impl Presentable {
+    /// Why the identity is refused that does not exist: only who could act for any device of its name hears that.
+    pub fn refuse_absent(&self, front: &Front, principal: &Principal) -> Refused {
+        let settings = front.settings().unwrap_or_default();
+        let resource = ["devices", principal.device_id.as_str()];
+        let may_know = self.tokens.iter().any(|token| {
+            let (operation, hosts) = (Operation::SendTelemetry, &front.host_names);
+            auth::authorize(token.as_str(), operation, &resource, &settings, hosts, front.now()).is_ok()
+        });
+        if may_know {
+            return Refused::not_registered(front, principal.clone());
+        }
+        Refusal::UnknownIdentity.into()
+    }
+
     /// Tries one after the other: what was accepted and by which token; `None` in its place: by the certificate.
     pub fn authenticate(
         &self,
