@@ -167,6 +167,12 @@ async fn addresses_lead_only_where_one_may_go() -> TestResult {
     ] {
         assert_eq!(refusal(&mut client, &address, is_sender).await?, expected, "{address}");
     }
+    // Some clients encode ids in addresses.
+    let module = hub.new_module(&device, "m@1").await?;
+    let mut client = hub.amqp_as(&module.token()).await?;
+    for id in ["m@1", "m%401"] {
+        assert_eq!(refusal(&mut client, &own(&format!("modules/{id}/twin")), false).await?, "", "{id}");
+    }
     let mut service = hub.amqp_as(&hub.policy_token("service")?).await?;
     for (address, is_sender, expected) in [
         (address(&device), true, condition::UNAUTHORIZED_ACCESS),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amqp::{Attach, LinkId, Role, Value};
-use auth::{Authenticated, Operation};
+use auth::{Authenticated, Operation, Refusal};
 use model::{Credentials, Principal};
 use shard_client::Attachment;
 
@@ -117,7 +117,7 @@ impl Connection {
         }
         let Some(first) = principals.first().cloned() else { return };
         if self.authority.is_empty() {
-            return self.refuse_device(&first, vec![asked], &auth::Refusal::NoCredential.into());
+            return self.refuse_device(&first, vec![asked], &Refusal::NoCredential.into());
         }
         let model_id = model_id(&asked.attach);
         let waiting = self.arriving.entry(first.clone()).or_default();
@@ -182,18 +182,18 @@ async fn admit(
     model_id: Option<String>,
 ) -> Result<Box<Admitted>, Refused> {
     for _ in 0..announce::TRIES_MAX {
-        let mut found = None;
+        let mut found = (principals.first().ok_or(Refusal::UnknownIdentity)?, None);
         for principal in principals {
-            if let Some(credentials) = front.shard_client.get_credentials(principal).await? {
-                found = Some((principal, credentials));
+            let credentials = front.shard_client.get_credentials(principal).await?;
+            let is_there = |credentials: &Credentials| principal.module_id.is_none() || credentials.module.is_some();
+            if credentials.as_ref().is_some_and(is_there) {
+                found = (principal, credentials);
                 break;
             }
         }
-        let Some((principal, credentials)) = found else {
-            let refused = principals.first().map(|principal| presentable.refuse_absent(front, principal));
-            return Err(refused.unwrap_or(auth::Refusal::UnknownIdentity.into()));
-        };
-        let (authenticated, authorized_by) = presentable.authenticate(front, principal, Some(&credentials))?;
+        let (principal, credentials) = found;
+        let (authenticated, authorized_by) = presentable.authenticate(front, principal, credentials.as_ref())?;
+        let credentials = credentials.ok_or(Refusal::UnknownIdentity)?;
         // The stored session is one of MQTT.
         let announced = announce::announce(front, principal, &credentials, true, model_id.as_deref()).await?;
         let Some(attachment) = announced else { continue };

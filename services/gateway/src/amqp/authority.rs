@@ -7,7 +7,7 @@ use std::{
 };
 
 use auth::{Authenticated, ClientCertificate, Operation, Presented, Refusal, SasToken};
-use model::{Principal, Timestamp};
+use model::{HubSettings, Principal, Timestamp};
 use shard_client::Unavailable;
 
 use crate::Front;
@@ -87,15 +87,14 @@ impl Token {
         let first = principals.first().cloned().ok_or(Refusal::UnknownIdentity)?;
         for principal in principals {
             let credentials = front.shard_client.get_credentials(&principal).await?;
-            if credentials.is_none() {
-                continue;
-            }
             let (hosts, presented) = (&front.host_names, Presented::Token(&text));
-            let authenticated =
-                auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now())?;
-            let key = TokenKey::Identity(principal);
-            let authenticated = Some(authenticated);
-            return Ok(Self { key, text: text.into(), policy: None, expires, authenticated });
+            match auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now()) {
+                Err(Refusal::UnknownIdentity) => {}
+                authenticated => {
+                    let (key, authenticated) = (TokenKey::Identity(principal), Some(authenticated?));
+                    return Ok(Self { key, text: text.into(), policy: None, expires, authenticated });
+                }
+            }
         }
         Err(Refused::not_registered(front, first))
     }
@@ -205,20 +204,6 @@ pub(super) struct Presentable {
 }
 
 impl Presentable {
-    /// Why the identity is refused that does not exist: only who could act for any device of its name hears that.
-    pub fn refuse_absent(&self, front: &Front, principal: &Principal) -> Refused {
-        let settings = front.settings().unwrap_or_default();
-        let resource = ["devices", principal.device_id.as_str()];
-        let may_know = self.tokens.iter().any(|token| {
-            let (operation, hosts) = (Operation::SendTelemetry, &front.host_names);
-            auth::authorize(token.as_str(), operation, &resource, &settings, hosts, front.now()).is_ok()
-        });
-        if may_know {
-            return Refused::not_registered(front, principal.clone());
-        }
-        Refusal::UnknownIdentity.into()
-    }
-
     /// Tries one after the other: what was accepted and by which token; `None` in its place: by the certificate.
     pub fn authenticate(
         &self,
@@ -234,6 +219,9 @@ impl Presentable {
         for token in &self.tokens {
             match authenticate(Presented::Token(token.as_str())) {
                 Ok(authenticated) => return Ok((authenticated, Some(token.key.clone()))),
+                Err(Refusal::UnknownIdentity) if may_know(front, &settings, token, principal) => {
+                    return Err(Refused::not_registered(front, principal.clone()));
+                }
                 Err(error) => refusal = error,
             }
         }
@@ -242,4 +230,10 @@ impl Presentable {
             None => Err(refusal.into()),
         }
     }
+}
+
+/// Only who could act for any device learns that there is none of that name.
+fn may_know(front: &Front, settings: &HubSettings, token: &Token, principal: &Principal) -> bool {
+    let (operation, resource) = (Operation::SendTelemetry, ["devices", principal.device_id.as_str()]);
+    auth::authorize(token.as_str(), operation, &resource, settings, &front.host_names, front.now()).is_ok()
 }

@@ -174,6 +174,7 @@ impl Connection {
             progress |= self.poll_readers(context);
             progress |= self.write(context)?;
             self.check_end()?;
+            progress |= self.is_writable(); // a goodbye
             if !progress && self.read(context)?.is_pending() {
                 break;
             }
@@ -301,6 +302,10 @@ impl Connection {
             Some(_) => self.say_goodbye() && self.is_written(),
         };
         if is_over { self.ending.take().map_or(Ok(()), Err) } else { Ok(()) }
+    }
+
+    fn is_writable(&mut self) -> bool {
+        !self.protocol.output().is_empty() && !self.socket.has_unsent()
     }
 
     fn is_written(&mut self) -> bool {

@@ -7,7 +7,7 @@ const { Message } = require('azure-iot-device');
 const { Message: ServiceMessage } = require('azure-iot-common');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Client: ServiceClient, AmqpWs: ServiceAmqpWs } = require('azure-iothub');
-const { hub, newDevice, connect, describedMessage, events } = require('../hub');
+const { hub, newDevice, connect, describedMessage, events, eventually } = require('../hub');
 
 const TRANSPORTS = [['TCP', Amqp], ['WebSocket', AmqpWs]];
 const SERVICE_TRANSPORTS = [['TCP', undefined], ['WebSocket', ServiceAmqpWs]];
@@ -76,8 +76,11 @@ for (const [name, transport] of TRANSPORTS) {
     }
     await settled;
     assert.deepEqual([...seen].sort(), ['abandon', 'abandon', 'complete', 'reject']);
-    const { responseBody } = await hub.registry().get(device.deviceId);
-    assert.equal(responseBody.cloudToDeviceMessageCount, 0);
+    // The SDK does not wait for the hub's answers.
+    await eventually('all are settled', async () => {
+      const { responseBody } = await hub.registry().get(device.deviceId);
+      return responseBody.cloudToDeviceMessageCount === 0;
+    });
   });
 }
 

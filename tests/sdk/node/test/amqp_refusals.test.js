@@ -139,8 +139,11 @@ for (const [name, transport] of TRANSPORTS) {
       await assert.rejects(device.sendEvent(new Message(Buffer.alloc(bytes))), { name: 'MessageTooLargeError' });
     }
     await device.sendEvent(new Message('small enough'));
-    // More than the link says that it takes: the link ends, and the next message finds a new one.
+    // More than the link says that it takes: the link ends, which the SDK takes for the connection's end.
+    const lost = once(device, 'disconnect');
     await assert.rejects(device.sendEvent(new Message(Buffer.alloc(1100 * 1000))), { name: 'MessageTooLargeError' });
+    const [{ transportObj: reason }] = await lost;
+    assert.equal(reason.name, 'MessageTooLargeError');
     await device.sendEvent(new Message('again'));
     const bodies = (await events(identity.deviceId, 2)).map((event) => event.body);
     assert.deepEqual(bodies, ['small enough', 'again']);
@@ -152,17 +155,17 @@ for (const [name, transport] of TRANSPORTS) {
     const report = (patch) => new Promise((resolve, reject) => {
       twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
     });
-    let deep = { end: 1 };
-    for (let level = 0; level < 10; level += 1) deep = { deeper: deep };
-    for (const [patch, words] of [
-      [{ large: 'x'.repeat(4000), larger: Array(9).fill('y'.repeat(4000)) }, /large|size|bytes/i],
-      [deep, /depth|deep|level/i],
-      [{ 'a.b': 1 }, /a\.b/],
+    const large = Object.fromEntries([...Array(9).keys()].map((number) => [`p${number}`, 'x'.repeat(4000)]));
+    const deep = [...Array(12).keys()].reduce((inner) => ({ deeper: inner }), 1);
+    for (const [what, patch, words] of [
+      ['too large', large, /32768/],
+      ['too deep', deep, /deeper/],
+      ['a name that cannot be', { 'a.b': 1 }, /a\.b/],
     ]) {
       await assert.rejects(report(patch), (error) => {
-        // The SDK makes a FormatError of 400 and then, from its words, an Error.
-        assert.equal(error.amqpError.amqpError.message_annotations.status, 400);
-        assert.match(error.message, words);
+        // The SDK makes a FormatError of 400, and then an Error with its words.
+        assert.deepEqual([error.name, error.amqpError.name], ['Error', 'FormatError'], what);
+        assert.match(error.message, words, what);
         return true;
       });
     }
@@ -171,13 +174,11 @@ for (const [name, transport] of TRANSPORTS) {
 }
 
 const message = (body, properties = {}) => Object.assign(new Message(body), properties);
-const inMilliseconds = (milliseconds) => new Date(Date.now() + milliseconds);
 
 const REFUSED_MESSAGES = [
-  ['too large', message(Buffer.alloc(65536)), 'MessageTooLargeError'],
+  ['too large', message(Buffer.alloc(65537)), 'MessageTooLargeError'],
   ['a malformed acknowledgement', message('x', { ack: 'sometimes' }), 'InvalidOperationError'],
-  ['an expiry too far away', message('x', { expiryTimeUtc: inMilliseconds(49 * HOUR_MILLISECONDS) }), 'ArgumentError'],
-  ['more than the link takes', message(Buffer.alloc(1100 * 1000)), 'MessageTooLargeError'],
+  ['an expiry too far away', message('x', { expiryTimeUtc: Date.now() + 49 * HOUR_MILLISECONDS }), 'ArgumentError'],
 ];
 
 async function backEnd(t, transport, credential = hub.connectionStrings.service) {
@@ -208,10 +209,15 @@ for (const [name, transport] of SERVICE_TRANSPORTS) {
   test(`a message for a device is refused over ${name}`, async (t) => {
     const { deviceId } = await newDevice();
     const made = await backEnd(t, transport);
+    await made.open();
     for (const [what, refused, error] of REFUSED_MESSAGES) {
       await assert.rejects(made.send(deviceId, refused), { name: error }, what);
       await made.send(deviceId, message('x'));
     }
+    // More than the link says that it takes: the link ends, which the SDK takes for the connection's end.
+    const lost = once(made, 'disconnect');
+    await assert.rejects(made.send(deviceId, message(Buffer.alloc(1100 * 1000))), { name: 'MessageTooLargeError' });
+    await lost;
     await assert.rejects(made.send(`${deviceId}-absent`, message('x')), { name: 'DeviceNotFoundError' });
     for (let sent = REFUSED_MESSAGES.length; sent < 50; sent += 1) await made.send(deviceId, message('x'));
     await assert.rejects(made.send(deviceId, message('x')), { name: 'DeviceMaximumQueueDepthExceededError' });

@@ -106,7 +106,7 @@ describe('in time', { concurrency: true, skip }, () => {
     const { result: receiver } = await service.getFeedbackReceiver();
     const heard = once(receiver, 'message');
     const message = Object.assign(new Message('late'), {
-      messageId: 'late', ack: 'negative', expiryTimeUtc: new Date(Date.now() - 1000),
+      messageId: 'late', ack: 'negative', expiryTimeUtc: Date.now() - 1000,
     });
     await service.send(deviceId, message);
     const [batch] = await heard;
