@@ -174,7 +174,7 @@ impl Connection {
             progress |= self.poll_readers(context);
             progress |= self.write(context)?;
             self.check_end()?;
-            progress |= self.is_writable(); // a goodbye
+            progress |= self.is_writable(); // the goodbye, if that was just said
             if !progress && self.read(context)?.is_pending() {
                 break;
             }

@@ -1,8 +1,8 @@
 //! The orderly end of a connection, in two steps: its links end first, so that the peer may leave by itself; then it is
 //! closed.
 //!
-//! One client (Node) that is told by a close alone waits 45 seconds for answers to its own goodbyes, and does not come
-//! again; told by its links, it is back at once.
+//! One SDK (azure-iot-amqp-base of Node) that is told by a close alone waits 45 seconds for answers to its own goodbyes,
+//! and its devices do not come again; told by its links, they are back at once.
 
 use std::time::{Duration, Instant};
 

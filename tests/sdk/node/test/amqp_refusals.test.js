@@ -36,7 +36,7 @@ const REFUSED_AT_OPEN = [
     const expired = token(device, primaryKey(device), { seconds: -600 });
     return Client.fromSharedAccessSignature(expired, transport);
   }, /expired/],
-  ['the token of a policy without the right', (transport, device) => {
+  ['a token that no key of its policy signed', (transport, device) => {
     const text = token(device, OTHER_KEY, { policy: 'service' });
     return Client.fromSharedAccessSignature(text, transport);
   }, /signature/],
