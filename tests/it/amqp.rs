@@ -1,7 +1,10 @@
 //! AMQP: who is let in, and where (amqp §1-§4, §7).
 
 use amqp::{DeliveryState, SaslCode, Value, condition};
-use ironhub_tests::{Amqp, Hub, TestResult, WEBSOCKET_PATH, eventually, login, plain, token, token_that_expires};
+use ironhub_tests::{
+    Amqp, Cluster, ClusterGateway, Hub, TestResult, WEBSOCKET_PATH, cluster_keys, eventually, login,
+    new_cluster_device, plain, put_token_request, token, token_that_expires,
+};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -45,17 +48,22 @@ async fn bad_tokens_and_requests_have_their_status() -> TestResult {
     let device = hub.new_device().await?;
     let mut client = hub.amqp().await?;
     let id = Value::String("m");
-    let unknown = format!("{}/devices/nobody", hub.host_name);
     let expired = token_that_expires(&device.resource(), &device.primary_key, None, SignedDuration::from_mins(-10));
     for (token, status) in [
         ("nonsense".to_owned(), 400),
         (expired, 401),
-        (token(&unknown, &device.primary_key, None), 401),
-        (token("elsewhere.example.test/devices/x", &device.primary_key, None), 401),
+        (token(&hub.host_name, &device.primary_key, None), 401),
+        (token(&device.resource(), &hub.new_device().await?.primary_key, None), 401),
         (token(&device.resource(), &device.primary_key, Some("nopolicy")), 401),
         (device.token().replace("sig=", "sig=AAAA"), 401),
     ] {
         assert_eq!(client.put_token(&token, &id).await?.0, status, "{token}");
+    }
+    // In the words of the service: programs look for them.
+    for identity in ["nobody", "nobody/modules/m"] {
+        let token = token(&format!("{}/devices/{identity}", hub.host_name), &device.primary_key, None);
+        let said = format!("Device {} at IotHub {} not registered.", identity.replace("/modules", ""), hub.host_name);
+        assert_eq!(client.put_token(&token, &id).await?, (404, said));
     }
     let good = device.token();
     for properties in [
@@ -159,6 +167,12 @@ async fn addresses_lead_only_where_one_may_go() -> TestResult {
     ] {
         assert_eq!(refusal(&mut client, &address, is_sender).await?, expected, "{address}");
     }
+    // Some clients encode ids in addresses.
+    let module = hub.new_module(&device, "m@1").await?;
+    let mut client = hub.amqp_as(&module.token()).await?;
+    for id in ["m@1", "m%401"] {
+        assert_eq!(refusal(&mut client, &own(&format!("modules/{id}/twin")), false).await?, "", "{id}");
+    }
     let mut service = hub.amqp_as(&hub.policy_token("service")?).await?;
     for (address, is_sender, expected) in [
         (address(&device), true, condition::UNAUTHORIZED_ACCESS),
@@ -169,8 +183,23 @@ async fn addresses_lead_only_where_one_may_go() -> TestResult {
     ] {
         assert_eq!(refusal(&mut service, &address, is_sender).await?, expected, "{address}");
     }
-    let mut registry = hub.amqp_as(&hub.policy_token("registryRead")?).await?;
-    assert_eq!(refusal(&mut registry, "/messages/devicebound", true).await?, condition::UNAUTHORIZED_ACCESS);
+    // Who may act for any device hears which there is not.
+    let mut gateway = hub.amqp_as(&hub.policy_token("device")?).await?;
+    for (address, expected) in [
+        ("/devices/nobody-at-all/twin".to_owned(), condition::NOT_FOUND),
+        (own("modules/nobody-at-all/twin"), condition::NOT_FOUND),
+        (own("twin"), ""),
+    ] {
+        assert_eq!(refusal(&mut gateway, &address, false).await?, expected, "{address}");
+    }
+    let nodes = ["devicebound", "servicebound/feedback", "servicebound/filenotifications"];
+    for policy in ["device", "registryRead", "registryReadWrite"] {
+        let mut client = hub.amqp_as(&hub.policy_token(policy)?).await?;
+        for node in nodes {
+            let refused = refusal(&mut client, &format!("/messages/{node}"), node == "devicebound").await?;
+            assert_eq!(refused, condition::UNAUTHORIZED_ACCESS, "{policy} {node}");
+        }
+    }
     Ok(())
 }
 
@@ -315,6 +344,9 @@ async fn an_orderly_end_answers_first_and_says_goodbye() -> TestResult {
     client.flush().await?;
     assert_eq!(client.outcome(link, id).await?, Some(DeliveryState::Accepted));
     hub.terminate()?;
+    // First the links: one client comes back after that, and not after the end of the connection.
+    assert_eq!(&*client.detached(link).await?.condition, condition::DETACH_FORCED);
+    assert_eq!(refusal(&mut client, &address(&device), true).await?, condition::DETACH_FORCED);
     let goodbye = client.closed().await?.map(|error| error.condition.to_string());
     assert_eq!(goodbye.as_deref(), Some(condition::CONNECTION_FORCED));
     assert!(hub.ended().await?.success());
@@ -342,5 +374,54 @@ async fn an_expired_token_ends_what_runs_on_it() -> TestResult {
         client.closed().await?.map(|error| error.condition.to_string()).as_deref(),
         Some(condition::UNAUTHORIZED_ACCESS)
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_tokens_and_renews_them() -> TestResult {
+    let hub = Hub::shared().await?;
+    let (policy, key) = hub.policy("device")?;
+    let of_device = |number: u32| token(&format!("{}/devices/{number}", hub.host_name), &key, Some(&policy));
+    let mut client = hub.amqp().await?;
+    for number in 0..2048 {
+        client.authenticate(&of_device(number)).await?;
+    }
+    assert_eq!(client.put_token(&of_device(2048), &Value::ULong(1)).await?.0, 403);
+    client.authenticate(&of_device(7)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_not_said_who_it_is_has_few_tokens_verified_at_a_time() -> TestResult {
+    const PUT: usize = 20;
+    let mut cluster = Cluster::start(|config| shard::Config { disk_reserve_bytes: 0, ..config }).await?;
+    let gateway = ClusterGateway::start(&cluster).await?;
+    gateway.client.initialize_hub(&model::HubSettings { groups: 2, ..Default::default() }).await?;
+    let keys = model::Authentication::Sas(cluster_keys(1));
+    let device = new_cluster_device(&gateway.client, "d1", keys).await?;
+    let (mut stranger, mut known) = (gateway.amqp().await?, gateway.amqp().await?);
+    eventually("the settings have arrived", async || Ok(known.authenticate(&device.token()).await.is_ok())).await?;
+    // A token is settled when it is taken and answered when it is verified, which nobody can do now.
+    for node in 0..3 {
+        cluster.kill(node)?;
+    }
+    let mut taken = Vec::new();
+    for client in [&mut stranger, &mut known] {
+        let requests = client.attach_sender("$cbs").await?.unwrap();
+        client.attach_receiver("$cbs", 100).await?.unwrap();
+        let payload = put_token_request(&device.token())?;
+        let ids: Vec<u32> =
+            (0..PUT).map(|_| client.send_only(requests, &payload, 0, false)).collect::<Result<_, _>>()?;
+        let mut count = 0;
+        for id in ids {
+            let outcome = tokio::time::timeout(std::time::Duration::from_millis(500), client.outcome(requests, id));
+            match outcome.await {
+                Ok(outcome) => assert_eq!(outcome?, Some(DeliveryState::Accepted)),
+                Err(_) => break,
+            }
+            count += 1;
+        }
+        taken.push(count);
+    }
+    assert_eq!(taken, [8, PUT]);
     Ok(())
 }

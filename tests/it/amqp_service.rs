@@ -50,10 +50,12 @@ async fn messages_are_sent_and_every_refusal_has_its_condition() -> TestResult {
     let days = |days: i64| jiff::Timestamp::now().as_millisecond() + days * 24 * 3_600_000;
     let large = vec![0; 65_536];
     let unknown = "/devices/nobody-at-all/messages/devicebound";
+    let unknown_module = format!("/devices/{}/modules/nobody/messages/devicebound", device.device_id);
     for (new, expected) in [
         (New { to: None, ..good }, condition::NOT_ALLOWED),
         (New { to: Some("/devices/x/twin"), ..good }, condition::NOT_ALLOWED),
         (New { to: Some(unknown), ..good }, condition::NOT_FOUND),
+        (New { to: Some(&unknown_module), ..good }, condition::NOT_FOUND),
         (New { acknowledgement: Some("sometimes"), ..good }, condition::NOT_ALLOWED),
         (New { expiry: Some(days(3)), ..good }, "com.microsoft:argument-error"),
         (New { body: &large, ..good }, condition::MESSAGE_SIZE_EXCEEDED),

@@ -29,6 +29,8 @@ async fn refusals_and_ends_are_remembered_with_cause_and_peer() -> TestResult {
     let path = format!("/devices/{}/messages/events", device.device_id);
     hub.call_as(&wrong, "POST", &path, &[], b"x").await?.expect(401)?;
     assert_eq!(explained(&hub, &device.device_id).await?["lastRefusal"]["protocol"], "HTTPS");
+    assert_eq!(hub.amqp().await?.put_token(&wrong, &amqp::Value::String("m")).await?.0, 401);
+    assert_eq!(explained(&hub, &device.device_id).await?["lastRefusal"]["protocol"], "AMQP");
     Ok(())
 }
 

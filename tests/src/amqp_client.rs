@@ -51,6 +51,28 @@ pub fn plain(user: &str, password: &str) -> SaslLogin {
     SaslLogin { initial_response: Some(Secret(response)), ..login("PLAIN") }
 }
 
+const PUT_TOKEN: [(&str, &str); 3] =
+    [("operation", "put-token"), ("type", "servicebus.windows.net:sastoken"), ("name", "whatever")];
+
+/// The request that puts a token, with a message id of its own.
+pub fn put_token_request(token: &str) -> anyhow::Result<Vec<u8>> {
+    let mut id = Vec::new();
+    amqp::put_value(&Value::String("id"), &mut id);
+    cbs_request(&PUT_TOKEN, &Value::String(token), &id)
+}
+
+fn cbs_request(properties: &[(&str, &str)], body: &Value<'_>, message_id: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let message_id = Some(amqp::MessageId::decode(message_id)?);
+    let mut payload = Vec::new();
+    MessageWriter::new(&mut payload)
+        .properties(&Properties { message_id, ..Properties::default() })
+        .application_properties(|map| {
+            properties.iter().for_each(|(name, value)| map.string(name, &Value::String(value)));
+        })
+        .value(body);
+    Ok(payload)
+}
+
 impl Amqp {
     /// Nothing was said yet but the header; with a login, that is said, too.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, login: Option<SaslLogin>) -> Self {
@@ -92,9 +114,7 @@ impl Amqp {
 
     /// Puts a token; answers the status and its description. The message id must come back as it was.
     pub async fn put_token(&mut self, token: &str, message_id: &Value<'_>) -> anyhow::Result<(i32, String)> {
-        let properties =
-            [("operation", "put-token"), ("type", "servicebus.windows.net:sastoken"), ("name", "whatever")];
-        self.cbs_request(&properties, &Value::String(token), message_id).await
+        self.cbs_request(&PUT_TOKEN, &Value::String(token), message_id).await
     }
 
     pub async fn cbs_request(
@@ -113,14 +133,7 @@ impl Amqp {
         };
         let mut id = Vec::new();
         amqp::put_value(message_id, &mut id);
-        let message_id = amqp::MessageId::decode(&id)?;
-        let mut payload = Vec::new();
-        MessageWriter::new(&mut payload)
-            .properties(&Properties { message_id: Some(message_id), ..Properties::default() })
-            .application_properties(|map| {
-                properties.iter().for_each(|(name, value)| map.string(name, &Value::String(value)));
-            })
-            .value(body);
+        let payload = cbs_request(properties, body, &id)?;
         anyhow::ensure!(self.send(requests, &payload).await? == Some(DeliveryState::Accepted), "the request");
         let answer = self.receive(answers).await?;
         let message = Message::decode(&answer.payload)?;

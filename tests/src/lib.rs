@@ -32,7 +32,7 @@ mod tls;
 mod tls12;
 mod websocket;
 
-pub use amqp_client::{Amqp, login, plain};
+pub use amqp_client::{Amqp, login, plain, put_token_request};
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
 pub use cluster_gateway::{CLUSTER_HOST, ClusterGateway, cluster_keys, new_cluster_device};

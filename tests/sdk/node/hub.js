@@ -6,7 +6,8 @@ const https = require('node:https');
 const crypto = require('node:crypto');
 const { after } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { Registry, SharedAccessSignature } = require('azure-iothub');
+const { encodeUriComponentStrict } = require('azure-iot-common');
+const { ConnectionString, Registry, SharedAccessSignature } = require('azure-iothub');
 const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Http } = require('azure-iot-device-http');
 
@@ -36,10 +37,28 @@ async function register(identity) {
 
 const newDevice = () => register({ deviceId: newId() });
 
-function connectionString(identity) {
+async function newModule() {
+  const { deviceId } = await newDevice();
+  return (await hub.registry().addModule({ deviceId, moduleId: 'm1' })).responseBody;
+}
+
+const primaryKey = (identity) => identity.authentication.symmetricKey.primaryKey;
+
+// Without a key of its own it has the identity's primary key; that of a policy comes with the policy's name.
+function connectionString(identity, key = primaryKey(identity), policy = undefined) {
   const module = identity.moduleId ? `;ModuleId=${identity.moduleId}` : '';
-  const key = identity.authentication.symmetricKey.primaryKey;
-  return `HostName=${hub.hostName};DeviceId=${identity.deviceId}${module};SharedAccessKey=${key}`;
+  const name = policy ? `;SharedAccessKeyName=${policy}` : '';
+  return `HostName=${hub.hostName};DeviceId=${identity.deviceId}${module}${name};SharedAccessKey=${key}`;
+}
+
+const policyKey = (policy) => ConnectionString.parse(hub.connectionStrings[policy]).SharedAccessKey;
+
+// A token as owners of keys make them, for the identity or, without one, for the whole hub.
+function token(identity, key, { policy, seconds = 600 } = {}) {
+  const device = identity ? `/devices/${identity.deviceId}` : '';
+  const module = identity?.moduleId ? `/modules/${identity.moduleId}` : '';
+  const resource = encodeUriComponentStrict(hub.hostName + device + module);
+  return SharedAccessSignature.create(resource, policy, key, Math.floor(Date.now() / 1000) + seconds).toString();
 }
 
 async function connect(test, identity, transport, options = {}) {
@@ -52,14 +71,7 @@ async function connect(test, identity, transport, options = {}) {
   return client;
 }
 
-function serviceToken() {
-  const parts = Object.fromEntries(hub.connectionStrings.iothubowner.split(';').map((part) => {
-    const equals = part.indexOf('=');
-    return [part.slice(0, equals), part.slice(equals + 1)];
-  }));
-  const expiry = Math.floor(Date.now() / 1000) + 600;
-  return SharedAccessSignature.create(hub.hostName, parts.SharedAccessKeyName, parts.SharedAccessKey, expiry).toString();
-}
+const serviceToken = () => token(undefined, policyKey('iothubowner'), { policy: 'iothubowner' });
 
 // One request to the settings API, whatever the version of the object.
 function settings(method, path, body) {
@@ -122,6 +134,16 @@ function describedMessage() {
   return message;
 }
 
+// Waits until it is so.
+async function eventually(what, isSo, timeoutMilliseconds = 20000) {
+  const deadline = Date.now() + timeoutMilliseconds;
+  while (!await isSo()) {
+    if (Date.now() > deadline) throw new Error(`in vain waited for: ${what}`);
+    await sleep(20);
+  }
+}
+
 module.exports = {
-  hub, newId, register, settings, newDevice, connectionString, connect, describedMessage, events, sendToDevice,
+  hub, newId, register, settings, newDevice, newModule, primaryKey, policyKey, token, connectionString, connect,
+  describedMessage, events, sendToDevice, eventually,
 };

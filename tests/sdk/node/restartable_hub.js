@@ -14,17 +14,20 @@ const WANTED = ['IRONHUB_BINARY', 'IRONHUB_SDK_RESTART_ADDRESS', 'IRONHUB_SDK_RE
 const [binary, address, dataDir] = WANTED.map((name) => process.env[name]);
 
 class RestartableHub {
-  constructor() {
+  // With a configuration of its own, as TOML.
+  constructor(configuration = '') {
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ironhub-'));
     this.hubJson = path.join(this.folder, 'data', 'hub.json');
     fs.cpSync(dataDir, path.dirname(this.hubJson), { recursive: true });
+    fs.writeFileSync(path.join(this.folder, 'config.toml'), configuration);
     this.spawn();
   }
 
   spawn() {
     const log = fs.openSync(path.join(this.folder, 'log'), 'a');
     const names = ['--data-dir', path.dirname(this.hubJson), '--listen-address', address, '--host-name', address];
-    this.process = spawn(binary, ['all', ...names], { stdio: ['ignore', log, log] });
+    const configuration = ['--config', path.join(this.folder, 'config.toml')];
+    this.process = spawn(binary, ['all', ...names, ...configuration], { stdio: ['ignore', log, log] });
     this.ended = once(this.process, 'exit');
     fs.closeSync(log);
   }

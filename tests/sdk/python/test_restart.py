@@ -5,10 +5,12 @@ import os
 import queue
 import time
 
+import certifi
 import pytest
 from azure.iot.device import MethodResponse
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
+from uamqp import errors
 
 import restartable_hub
 
@@ -130,3 +132,26 @@ def test_a_device_that_was_away_all_the_time_finds_what_waits(hub, registry, new
     registry.update_twin(device.device_id, desired({"a": 2}), "*")
     application.wait_for_update(3)
     assert registry.invoke_device_method(device.device_id, echo({"x": 1})).payload == {"x": 1}
+
+
+@pytest.mark.parametrize("end", ENDS, ids=["stopped", "killed"])
+def test_a_back_end_hears_of_the_end(hub, registry, new_device, monkeypatch, end):
+    """azure-iot-hub does not come back by itself: whoever made the client makes another one."""
+    monkeypatch.setattr(certifi, "where", lambda: hub.certificate_authority_file)
+    device_id = new_device().device_id
+
+    def send(service, text):
+        service.send_c2d_message(device_id, text)
+        return service
+
+    first = send(IoTHubRegistryManager.from_connection_string(hub.connection_strings["service"]), "before")
+
+    end(hub)
+    hub.start()
+
+    with pytest.raises(errors.AMQPConnectionError):
+        send(first, "lost")
+    first.amqp_svc_client.disconnect_sync()
+    second = send(IoTHubRegistryManager.from_connection_string(hub.connection_strings["service"]), "after")
+    second.amqp_svc_client.disconnect_sync()
+    assert registry.get_device(device_id).cloud_to_device_message_count == 2

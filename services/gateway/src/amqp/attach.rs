@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amqp::{Attach, LinkId, Role, Value};
-use auth::{Authenticated, Operation};
+use auth::{Authenticated, Operation, Refusal};
 use model::{Credentials, Principal};
 use shard_client::Attachment;
 
@@ -42,6 +42,9 @@ pub(super) struct Admitted {
 impl Connection {
     pub(super) fn on_attach(&mut self, link: LinkId, attach: Box<Attach>) {
         self.links.insert(link, Link::asked());
+        if self.goodbye.is_some() {
+            return self.refuse(link, self.farewell().0);
+        }
         let address = attach.address().unwrap_or_default();
         match Address::parse(address) {
             Address::Cbs => {
@@ -82,9 +85,8 @@ impl Connection {
         let (operation, path): (_, &[&str]) = match node {
             ServiceNode::DeviceBound => (Operation::SendDeviceBound, &["messages", "devicebound"]),
             ServiceNode::Feedback => (Operation::ReceiveFeedback, &["messages", "servicebound", "feedback"]),
-            // The same right (amqp §4).
             ServiceNode::FileNotifications => {
-                (Operation::ReceiveFeedback, &["messages", "servicebound", "filenotifications"])
+                (Operation::ReceiveFileNotifications, &["messages", "servicebound", "filenotifications"])
             }
         };
         self.authority.authorize(&self.front, operation, path)
@@ -114,6 +116,9 @@ impl Connection {
             return self.attach_device_link(&principal, asked);
         }
         let Some(first) = principals.first().cloned() else { return };
+        if self.authority.is_empty() {
+            return self.refuse_device(&first, vec![asked], &Refusal::NoCredential.into());
+        }
         let model_id = model_id(&asked.attach);
         let waiting = self.arriving.entry(first.clone()).or_default();
         waiting.push(asked);
@@ -137,11 +142,13 @@ impl Connection {
                 // All of them may have gone meanwhile.
                 self.forget_device_without_links(&principal);
             }
-            Err(refused) => {
-                self.log_refusal(&refused, &first.to_string());
-                waiting.into_iter().for_each(|asked| self.refuse(asked.link, error::refused(&refused)));
-            }
+            Err(refused) => self.refuse_device(first, waiting, &refused),
         }
+    }
+
+    fn refuse_device(&mut self, first: &Principal, waiting: Vec<Asked>, refused: &Refused) {
+        self.log_refusal(refused, &first.to_string());
+        waiting.into_iter().for_each(|asked| self.refuse(asked.link, error::refused(refused)));
     }
 
     fn add_device(&mut self, admitted: Admitted) {
@@ -175,15 +182,18 @@ async fn admit(
     model_id: Option<String>,
 ) -> Result<Box<Admitted>, Refused> {
     for _ in 0..announce::TRIES_MAX {
-        let mut found = None;
+        let mut found = (principals.first().ok_or(Refusal::UnknownIdentity)?, None);
         for principal in principals {
-            if let Some(credentials) = front.shard_client.get_credentials(principal).await? {
-                found = Some((principal, credentials));
+            let credentials = front.shard_client.get_credentials(principal).await?;
+            let is_there = |credentials: &Credentials| principal.module_id.is_none() || credentials.module.is_some();
+            if credentials.as_ref().is_some_and(is_there) {
+                found = (principal, credentials);
                 break;
             }
         }
-        let (principal, credentials) = found.ok_or(auth::Refusal::UnknownIdentity)?;
-        let (authenticated, authorized_by) = presentable.authenticate(front, principal, Some(&credentials))?;
+        let (principal, credentials) = found;
+        let (authenticated, authorized_by) = presentable.authenticate(front, principal, credentials.as_ref())?;
+        let credentials = credentials.ok_or(Refusal::UnknownIdentity)?;
         // The stored session is one of MQTT.
         let announced = announce::announce(front, principal, &credentials, true, model_id.as_deref()).await?;
         let Some(attachment) = announced else { continue };

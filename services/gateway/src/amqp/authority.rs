@@ -7,7 +7,7 @@ use std::{
 };
 
 use auth::{Authenticated, ClientCertificate, Operation, Presented, Refusal, SasToken};
-use model::{Principal, Timestamp};
+use model::{HubSettings, Principal, Timestamp};
 use shard_client::Unavailable;
 
 use crate::Front;
@@ -22,6 +22,9 @@ const EXPIRY_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 pub(super) enum Refused {
     #[error("{0}")]
     Credential(#[from] Refusal),
+    /// In the service's words: programs look for them.
+    #[error("Device {identity} at IotHub {hub} not registered.")]
+    NotRegistered { identity: Box<Principal>, hub: Box<str> },
     #[error("the registry cannot answer: {0}")]
     Unavailable(#[from] Unavailable),
     #[error("the hub's settings have not arrived yet")]
@@ -33,10 +36,15 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    pub fn not_registered(front: &Front, identity: Principal) -> Self {
+        Self::NotRegistered { identity: identity.into(), hub: front.host_names.first().into() }
+    }
+
     /// A stable name for metrics.
     pub fn cause(&self) -> &'static str {
         match self {
             Self::Credential(refusal) => refusal.name(),
+            Self::NotRegistered { .. } => Refusal::UnknownIdentity.name(),
             Self::Unavailable(_) => "unavailable",
             Self::NotReady => "not_ready",
             Self::Unstable => "unstable",
@@ -76,19 +84,19 @@ impl Token {
             let (key, policy) = (TokenKey::Policy(resource(&text).into()), Some(authorized.policy.into()));
             return Ok(Self { key, text: text.into(), policy, expires, authenticated: None });
         }
+        let first = principals.first().cloned().ok_or(Refusal::UnknownIdentity)?;
         for principal in principals {
             let credentials = front.shard_client.get_credentials(&principal).await?;
-            if credentials.is_none() {
-                continue;
-            }
             let (hosts, presented) = (&front.host_names, Presented::Token(&text));
-            let authenticated =
-                auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now())?;
-            let key = TokenKey::Identity(principal);
-            let authenticated = Some(authenticated);
-            return Ok(Self { key, text: text.into(), policy: None, expires, authenticated });
+            match auth::authenticate(&principal, credentials.as_ref(), presented, &settings, hosts, front.now()) {
+                Err(Refusal::UnknownIdentity) => {}
+                authenticated => {
+                    let (key, authenticated) = (TokenKey::Identity(principal), Some(authenticated?));
+                    return Ok(Self { key, text: text.into(), policy: None, expires, authenticated });
+                }
+            }
         }
-        Err(Refusal::UnknownIdentity.into())
+        Err(Refused::not_registered(front, first))
     }
 
     pub fn as_str(&self) -> &str {
@@ -211,6 +219,9 @@ impl Presentable {
         for token in &self.tokens {
             match authenticate(Presented::Token(token.as_str())) {
                 Ok(authenticated) => return Ok((authenticated, Some(token.key.clone()))),
+                Err(Refusal::UnknownIdentity) if may_know(front, &settings, token, principal) => {
+                    return Err(Refused::not_registered(front, principal.clone()));
+                }
                 Err(error) => refusal = error,
             }
         }
@@ -219,4 +230,10 @@ impl Presentable {
             None => Err(refusal.into()),
         }
     }
+}
+
+/// Only who could act for any device learns that there is none of that name.
+fn may_know(front: &Front, settings: &HubSettings, token: &Token, principal: &Principal) -> bool {
+    let (operation, resource) = (Operation::SendTelemetry, ["devices", principal.device_id.as_str()]);
+    auth::authorize(token.as_str(), operation, &resource, settings, &front.host_names, front.now()).is_ok()
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use amqp::{Delivery, DeliveryState, LinkId, Message, MessageId, MessageWriter, Properties, Value};
-use auth::Refusal;
+use auth::{Refusal, SasToken};
 
 use super::{
     authority::{Refused, Token, TokenKey},
@@ -32,29 +32,38 @@ impl Connection {
             Err(BadRequest(words)) => self.answer_cbs(link, message_id.as_deref(), 400, words),
             Ok(text) => {
                 self.waiting += 1;
-                let front = self.front.clone();
+                let (front, identity) = (self.front.clone(), named_identity(&text));
                 let verified = async move { Token::verify(&front, text).await };
                 self.start(verified, move |connection, outcome| {
                     connection.waiting -= 1;
                     let outcome = outcome.and_then(|token| connection.put_token(token));
-                    connection.on_cbs_outcome(link, message_id.as_deref(), outcome);
+                    connection.on_cbs_outcome(link, message_id.as_deref(), &identity, outcome);
                 });
             }
         }
     }
 
-    fn on_cbs_outcome(&mut self, link: LinkId, message_id: Option<&[u8]>, outcome: Result<(), Refused>) {
+    fn on_cbs_outcome(
+        &mut self,
+        link: LinkId,
+        message_id: Option<&[u8]>,
+        identity: &str,
+        outcome: Result<(), Refused>,
+    ) {
         let status = match &outcome {
             Ok(()) => 200,
             Err(Refused::Credential(Refusal::MalformedToken(_))) => 400,
             Err(Refused::Credential(_)) => 401,
+            // What the service answers (seen in azure-iot-sdk-c #1413 and iotedge #5639): some clients make "device not
+            // found" of it, which they do not try again; others show the words. 401 says that a key is wrong.
+            Err(Refused::NotRegistered { .. }) => 404,
             Err(Refused::TooManyTokens) => 403,
             Err(Refused::Unavailable(_) | Refused::NotReady | Refused::Unstable) => 500,
         };
         let description = match &outcome {
             Ok(()) => "OK".to_owned(),
             Err(refused) => {
-                self.log_refusal(refused, "");
+                self.log_refusal(refused, identity);
                 refused.to_string()
             }
         };
@@ -125,6 +134,12 @@ impl Connection {
             self.front.history.refused(&identity, incident);
         }
     }
+}
+
+/// Whom a token is for, as it says itself; for the log.
+fn named_identity(token: &str) -> String {
+    let token = SasToken::parse(token).ok();
+    token.and_then(|token| token.principals().first().map(ToString::to_string)).unwrap_or_default()
 }
 
 fn token_of(message: &Message<'_>) -> Result<String, BadRequest> {

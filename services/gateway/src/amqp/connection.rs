@@ -21,7 +21,7 @@ use shard_client::SettingsWatch;
 use tokio::time::{Sleep, timeout};
 
 use super::{
-    Head, authority::Authority, close::Close, device::Device, error, event_hubs::Reader, link::Link,
+    Head, authority::Authority, close::Close, device::Device, event_hubs::Reader, goodbye::Goodbye, link::Link,
     operation::Operation,
 };
 use crate::{
@@ -34,6 +34,8 @@ use crate::{
 
 /// What the peer sent and is not answered for at most; then nothing more is read. As much as the credit of one link.
 pub(super) const WAITING_MAX: usize = 1000;
+/// The same of a peer that has not said who it is: a few tokens under verification.
+const UNPROVED_WAITING_MAX: usize = 8;
 /// How soon a connection looks again whether the gateway has room for more bytes.
 const ROOM_RETRY: Duration = Duration::from_millis(20);
 /// The thread's buffer is given back when one peer made it larger than this.
@@ -74,8 +76,7 @@ pub(super) struct Connection {
     input: BytesMut,
     /// How it ends, once what was read is answered and what was said is written.
     pub ending: Option<Close>,
-    /// How long the peer's goodbye is waited for, once ours is said.
-    goodbye_until: Option<Instant>,
+    pub goodbye: Option<Goodbye>,
     draining: bool,
     timer: Pin<Box<Sleep>>,
     connected_at: Instant,
@@ -117,7 +118,7 @@ impl Connection {
             expires: None,
             input: BytesMut::from(plain.as_slice()),
             ending: None,
-            goodbye_until: None,
+            goodbye: None,
             draining: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             connected_at: Instant::now(),
@@ -173,6 +174,7 @@ impl Connection {
             progress |= self.poll_readers(context);
             progress |= self.write(context)?;
             self.check_end()?;
+            progress |= self.is_writable(); // the goodbye, if that was just said
             if !progress && self.read(context)?.is_pending() {
                 break;
             }
@@ -206,6 +208,9 @@ impl Connection {
         let now = Instant::now();
         let mut progress = false;
         let outcome = loop {
+            if self.waiting >= self.waiting_max() {
+                break Ok(());
+            }
             match self.protocol.receive(&mut self.input, now) {
                 Ok(Some(event)) => self.on_event(event),
                 Ok(None) => break Ok(()),
@@ -261,7 +266,7 @@ impl Connection {
                 Poll::Ready(Ok(ReadOutcome::End)) => {
                     self.receive()?; // its last words
                     self.ending.get_or_insert(Close::PeerClosed);
-                    self.goodbye_until.iter_mut().for_each(|until| *until = Instant::now());
+                    self.goodbye.iter_mut().for_each(|goodbye| *goodbye = Goodbye::said(Duration::ZERO));
                     Ok(Poll::Ready(()))
                 }
                 Poll::Ready(Err(error)) => Err(error.into()),
@@ -269,10 +274,14 @@ impl Connection {
         })
     }
 
+    fn waiting_max(&self) -> usize {
+        if self.proving.is_some() { UNPROVED_WAITING_MAX } else { WAITING_MAX }
+    }
+
     fn is_reading(&self) -> bool {
-        (self.ending.is_none() || self.goodbye_until.is_some())
+        (self.ending.is_none() || self.goodbye.is_some())
             && self.protocol.is_reading()
-            && self.waiting < WAITING_MAX
+            && self.waiting < self.waiting_max()
             && !self.socket.has_unsent()
             && self.front.has_room()
     }
@@ -282,8 +291,7 @@ impl Connection {
         self.ending.get_or_insert(close);
     }
 
-    /// Ends when what was read is answered, our goodbye is written, and the peer's has come or does not come: who closes
-    /// on unread bytes may take the last words with it.
+    /// Ends when what was read is answered, our goodbye is written, and the peer's has come or does not come.
     fn check_end(&mut self) -> Result<(), Close> {
         let is_over = match &self.ending {
             None => return Ok(()),
@@ -291,19 +299,13 @@ impl Connection {
             // The library has said what there is to say.
             Some(Close::Said | Close::Violation(_) | Close::Sasl) => self.is_written(),
             Some(_) if self.waiting > 0 => return Ok(()),
-            Some(close) => {
-                let error = match close {
-                    Close::TokenExpired => error::token_expired(),
-                    _ => error::shutting_down(),
-                };
-                let until = *self.goodbye_until.get_or_insert_with(|| {
-                    self.protocol.close(Some(error));
-                    Instant::now() + GOODBYE
-                });
-                self.is_written() && (self.protocol.is_closed() || until <= Instant::now())
-            }
+            Some(_) => self.say_goodbye() && self.is_written(),
         };
         if is_over { self.ending.take().map_or(Ok(()), Err) } else { Ok(()) }
+    }
+
+    fn is_writable(&mut self) -> bool {
+        !self.protocol.output().is_empty() && !self.socket.has_unsent()
     }
 
     fn is_written(&mut self) -> bool {
@@ -332,7 +334,7 @@ impl Connection {
         let now = Instant::now();
         let room = (!self.front.has_room()).then(|| now + ROOM_RETRY);
         let proving = self.proving.as_ref().map(|proving| proving.deadline);
-        let others = [room, proving, self.expires, self.goodbye_until].into_iter().flatten();
+        let others = [room, proving, self.expires, self.goodbye.map(Goodbye::until)].into_iter().flatten();
         let next = others.fold(self.protocol.deadline(), Instant::min).max(now + Duration::from_millis(1)).into();
         if self.timer.is_elapsed() || self.timer.deadline() > next {
             self.timer.as_mut().reset(next);

@@ -83,6 +83,7 @@ pub(super) fn unavailable(unavailable: &Unavailable) -> Error {
 pub(super) fn refused(refused: &Refused) -> Error {
     match refused {
         Refused::Credential(credential) => refusal(credential),
+        Refused::NotRegistered { .. } => error(condition::NOT_FOUND, 404_001, refused.to_string()),
         Refused::Unavailable(error) => unavailable(error),
         Refused::NotReady | Refused::Unstable => error(condition::INTERNAL_ERROR, 503_001, refused.to_string()),
         Refused::TooManyTokens => too_much(refused.to_string()),

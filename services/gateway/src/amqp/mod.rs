@@ -8,6 +8,7 @@
 //!         devices        telemetry.rs, deliveries.rs, methods.rs, twin.rs
 //!         back ends      send.rs, feedback.rs
 //!         Event Hubs     event_hubs.rs
+//!       goodbye.rs       the orderly end: of the links first, then of the connection
 //! ```
 //!
 //! Authorisation belongs to the connection, never to a session or a link (amqp §1.4). What takes time runs beside the
@@ -25,6 +26,7 @@ mod error;
 mod event_hubs;
 mod events;
 mod feedback;
+mod goodbye;
 mod interests;
 mod link;
 mod message;

@@ -90,7 +90,7 @@ impl Connection {
     fn refuse_sasl(&mut self, refused: &Refused, name: &str) {
         self.log_refusal(refused, name.split('@').next().unwrap_or_default());
         let code = match refused {
-            Refused::Credential(_) | Refused::TooManyTokens => SaslCode::Auth,
+            Refused::Credential(_) | Refused::NotRegistered { .. } | Refused::TooManyTokens => SaslCode::Auth,
             Refused::Unavailable(_) | Refused::NotReady | Refused::Unstable => SaslCode::SysTemp,
         };
         self.protocol.sasl_outcome(code);

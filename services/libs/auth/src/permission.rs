@@ -25,10 +25,11 @@ pub enum Operation {
     SendDeviceBound,
     PurgeDeviceBound,
     ReceiveFeedback,
+    ReceiveFileNotifications,
 }
 
 /// Operation and the rights of which any one suffices, unless it needs them all.
-const TABLE: [(Operation, &[Right]); 20] = [
+const TABLE: [(Operation, &[Right]); 21] = [
     (Operation::ReadDevice, &[Right::RegistryRead]),
     (Operation::ListDevices, &[Right::RegistryRead]),
     (Operation::WriteDevice, &[Right::RegistryWrite]),
@@ -47,6 +48,7 @@ const TABLE: [(Operation, &[Right]); 20] = [
     (Operation::SendDeviceBound, &[Right::ServiceConnect]),
     (Operation::PurgeDeviceBound, &[Right::ServiceConnect]),
     (Operation::ReceiveFeedback, &[Right::ServiceConnect]),
+    (Operation::ReceiveFileNotifications, &[Right::ServiceConnect]),
     (Operation::ExplainIdentity, &[Right::RegistryRead, Right::ServiceConnect]),
     (
         Operation::ManageSettings,

@@ -13,7 +13,7 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 /// Operation; then, in the order above, who may.
-const EXPECTED: [(Operation, [bool; 5]); 20] = [
+const EXPECTED: [(Operation, [bool; 5]); 21] = [
     (Operation::ReadDevice, [true, false, false, true, true]),
     (Operation::ListDevices, [true, false, false, true, true]),
     (Operation::WriteDevice, [true, false, false, false, true]),
@@ -32,6 +32,7 @@ const EXPECTED: [(Operation, [bool; 5]); 20] = [
     (Operation::SendDeviceBound, [true, true, false, false, false]),
     (Operation::PurgeDeviceBound, [true, true, false, false, false]),
     (Operation::ReceiveFeedback, [true, true, false, false, false]),
+    (Operation::ReceiveFileNotifications, [true, true, false, false, false]),
     (Operation::ExplainIdentity, [true, true, false, true, true]),
     (Operation::ManageSettings, [true, false, false, false, false]),
 ];

@@ -1,8 +1,10 @@
-// Devices go on by themselves when the hub comes back. azure-iot-device-mqtt asks for persistent sessions only.
+// Devices and back ends go on by themselves when the hub comes back. azure-iot-device-mqtt asks for persistent sessions
+// only; azure-iot-device-amqp asks for everything again.
 'use strict';
 
 const test = require('node:test');
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
 const { RestartableHub, skip } = require('../restartable_hub');
 
 // Not the hub of the other tests: this one ends in the middle. Each file of tests is a process of its own.
@@ -12,10 +14,13 @@ if (own) {
   process.env.IRONHUB_HUB_JSON = own.hubJson;
 }
 
-const { Client: ServiceClient } = require('azure-iothub');
+const { Client: ServiceClient, Amqp: ServiceAmqp, AmqpWs: ServiceAmqpWs } = require('azure-iothub');
 const { Message } = require('azure-iot-device');
+const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { hub, newDevice, connect, events, sendToDevice } = require('../hub');
+const { hub, newDevice, connect, events, sendToDevice, eventually } = require('../hub');
+
+const TRANSPORTS = [Mqtt, MqttWs, Amqp, AmqpWs];
 
 test.after(async () => {
   if (!own) return;
@@ -32,13 +37,6 @@ async function settled({ deviceId }) {
 }
 
 const ENDS = ['stop', 'kill'];
-const eventually = async (what, isSo) => {
-  const deadline = Date.now() + 20000;
-  while (!isSo()) {
-    if (Date.now() > deadline) throw new Error(`in vain waited for: ${what}`);
-    await new Promise((resolve) => { setTimeout(resolve, 20); });
-  }
-};
 
 const report = (twin, patch) => new Promise((resolve, reject) => {
   twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
@@ -67,11 +65,11 @@ async function application(client) {
 
 for (const end of ENDS) {
   test(`connected devices go on: ${end}`, { skip }, async (t) => {
-    const devices = [await newDevice(), await newDevice()];
-    const applications = [
-      await application(await connect(t, devices[0], Mqtt)),
-      await application(await connect(t, devices[1], MqttWs)),
-    ];
+    const [devices, applications] = [[], []];
+    for (const transport of TRANSPORTS) {
+      devices.push(await newDevice());
+      applications.push(await application(await connect(t, devices.at(-1), transport)));
+    }
     for (const { client, twin } of applications) {
       await report(twin, { before: 1 });
       await client.sendEvent(new Message('before'));
@@ -131,4 +129,20 @@ for (const end of ENDS) {
     await eventually('the desired properties', () => again.version === 3);
     assert.equal(await echo(device.deviceId, 'x'), 'x');
   });
+
+  for (const [name, transport] of [['TCP', ServiceAmqp], ['WebSocket', ServiceAmqpWs]]) {
+    test(`a back end goes on over AMQP and ${name}: ${end}`, { skip }, async (t) => {
+      const { deviceId } = await newDevice();
+      const service = ServiceClient.fromConnectionString(hub.connectionStrings.service, transport);
+      t.after(() => service.close().catch(() => {}));
+      await service.open();
+      await service.send(deviceId, new Message('before'));
+      const lost = once(service, 'disconnect');
+      await own[end]();
+      await lost;
+      await own.start();
+      await service.send(deviceId, new Message('after'));
+      assert.equal((await hub.registry().get(deviceId)).responseBody.cloudToDeviceMessageCount, 2);
+    });
+  }
 }

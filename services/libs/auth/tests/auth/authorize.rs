@@ -7,27 +7,28 @@ use crate::fixture::*;
 
 /// One line per operation; the columns are the built-in policies.
 const MATRIX: &str = "
-    operation               iothubowner  service  device  registryRead  registryReadWrite
-    ReadDevice              yes          no       no      yes           yes
-    ListDevices             yes          no       no      yes           yes
-    WriteDevice             yes          no       no      no            yes
-    DeleteDevice            yes          no       no      no            yes
-    ReadModule              yes          no       no      yes           yes
-    ListModules             yes          no       no      yes           yes
-    WriteModule             yes          no       no      no            yes
-    DeleteModule            yes          no       no      no            yes
-    ReadRegistryStatistics  yes          yes      no      yes           yes
-    ReadServiceStatistics   yes          yes      no      yes           yes
-    ReadEvents              yes          yes      no      no            no
-    SendTelemetry           yes          no       yes     no            no
-    ReadTwin                yes          yes      no      no            no
-    WriteTwin               yes          yes      no      no            no
-    InvokeMethod            yes          yes      no      no            no
-    SendDeviceBound         yes          yes      no      no            no
-    PurgeDeviceBound        yes          yes      no      no            no
-    ReceiveFeedback         yes          yes      no      no            no
-    ExplainIdentity         yes          yes      no      yes           yes
-    ManageSettings          yes          no       no      no            no
+    operation                 iothubowner  service  device  registryRead  registryReadWrite
+    ReadDevice                yes          no       no      yes           yes
+    ListDevices               yes          no       no      yes           yes
+    WriteDevice               yes          no       no      no            yes
+    DeleteDevice              yes          no       no      no            yes
+    ReadModule                yes          no       no      yes           yes
+    ListModules               yes          no       no      yes           yes
+    WriteModule               yes          no       no      no            yes
+    DeleteModule              yes          no       no      no            yes
+    ReadRegistryStatistics    yes          yes      no      yes           yes
+    ReadServiceStatistics     yes          yes      no      yes           yes
+    ReadEvents                yes          yes      no      no            no
+    SendTelemetry             yes          no       yes     no            no
+    ReadTwin                  yes          yes      no      no            no
+    WriteTwin                 yes          yes      no      no            no
+    InvokeMethod              yes          yes      no      no            no
+    SendDeviceBound           yes          yes      no      no            no
+    PurgeDeviceBound          yes          yes      no      no            no
+    ReceiveFeedback           yes          yes      no      no            no
+    ReceiveFileNotifications  yes          yes      no      no            no
+    ExplainIdentity           yes          yes      no      yes           yes
+    ManageSettings            yes          no       no      no            no
 ";
 
 fn row(operation: Operation) -> String {
