@@ -18,6 +18,7 @@ const hub = {
   authority,
   connectionStrings: document.connectionStrings,
   eventHubCompatible: document.eventHubCompatible,
+  emulatorPort: document.ports.emulator,
   registry: () => Registry.fromConnectionString(document.connectionStrings.iothubowner),
 };
 
