@@ -88,6 +88,14 @@ function sendToDevice(deviceId, body, headers = {}) {
   });
 }
 
+// Waits until no message for the device is left: SDKs settle without waiting for an answer.
+async function settled({ deviceId }) {
+  const deadline = Date.now() + 20_000;
+  while ((await hub.registry().get(deviceId)).responseBody.cloudToDeviceMessageCount > 0) {
+    if (Date.now() > deadline) throw new Error('a message is not settled');
+  }
+}
+
 function readEvents(deviceId) {
   const path = `/ironhub/v1/events?since=earliest&device=${encodeURIComponent(deviceId)}`;
   return new Promise((resolve, reject) => {
@@ -124,5 +132,5 @@ function describedMessage() {
 }
 
 module.exports = {
-  hub, newId, register, settings, newDevice, connectionString, connect, describedMessage, events, sendToDevice,
+  hub, newId, register, settings, newDevice, connectionString, connect, describedMessage, events, sendToDevice, settled,
 };

@@ -15,21 +15,13 @@ if (own) {
 const { Client: ServiceClient } = require('azure-iothub');
 const { Message } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { hub, newDevice, connect, events, sendToDevice } = require('../hub');
+const { hub, newDevice, connect, events, sendToDevice, settled } = require('../hub');
 
 test.after(async () => {
   if (!own) return;
   await own.stop();
   own.remove();
 });
-
-// An acknowledgement that was not heard of would have its message delivered once more.
-async function settled({ deviceId }) {
-  const deadline = Date.now() + 20000;
-  while ((await hub.registry().get(deviceId)).responseBody.cloudToDeviceMessageCount > 0) {
-    if (Date.now() > deadline) throw new Error('a message is not settled');
-  }
-}
 
 const ENDS = ['stop', 'kill'];
 const eventually = async (what, isSo) => {
