@@ -7,7 +7,7 @@ import uuid
 
 from proton import ConnectionException, Message, SSLDomain
 from proton.reactor import LinkOption, Selector
-from proton._utils import Fetcher
+from proton._utils import Fetcher  # what a blocking receiver needs, and proton.utils leaves out
 from proton.utils import BlockingConnection, BlockingReceiver, BlockingSender, LinkDetached
 
 TIMEOUT_SECONDS = 20
