@@ -1,15 +1,16 @@
 //! Readers of the events over AMQP (amqp §8, §9): what SDKs do not show. The rest is in `tests/sdk`.
 
-use amqp::{Attach, AttachTarget, Fields, Message, Role, Source, Target, Value, condition};
-use ironhub_tests::{Amqp, Hub, TestResult};
+use amqp::{Attach, AttachTarget, Fields, Message, Role, SaslCode, Source, Target, Value, condition};
+use ironhub_tests::{Amqp, Hub, TestResult, plain};
 use model::{DeviceId, event_partition};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::amqp_telemetry::{address, message};
 
 /// Of a hub under test.
 const PARTITIONS: u32 = 4;
 const CONSUMER_GROUP: &str = "/ironhub/v1/consumer-groups/of-the-test";
+const POLICY: &str = "/ironhub/v1/policies/event-reader";
 
 async fn back_end(hub: &Hub) -> TestResult<Amqp> {
     hub.amqp_as(&hub.policy_token("service")?).await
@@ -111,5 +112,26 @@ async fn a_reader_gets_what_a_device_sends_and_loses_its_place_to_a_higher_epoch
     // The consumer group goes, and its reader with it.
     hub.call("DELETE", CONSUMER_GROUP, &[("If-Match", "*")], &Json::Null).await?.expect(204)?;
     assert_eq!(&*second.detached(higher).await?.condition, condition::NOT_FOUND);
+    Ok(())
+}
+
+/// Clients of Event Hubs that make no tokens show the key itself (amqp §3.1).
+#[tokio::test]
+async fn the_name_and_a_key_of_a_policy_open_the_events_and_nothing_else() -> TestResult {
+    let hub = Hub::shared().await?;
+    let policy = hub.call("PUT", POLICY, &[], &json!({ "rights": "ServiceConnect" })).await?.expect(201)?.json()?;
+    let key = policy["primaryKey"].as_str().unwrap();
+    for (user, password) in [("event-reader", "nonsense"), ("event-reader", ""), ("nobody", key), ("", key)] {
+        assert_eq!(hub.amqp_with(plain(user, password), None).await?.1, SaslCode::Auth, "{user}");
+    }
+    let (mut client, code) = hub.amqp_with(plain("Event-Reader", key), None).await?;
+    assert_eq!(code, SaslCode::Ok);
+    let link = client.attach_receiver("events/ConsumerGroups/$Default/Partitions/0", 1).await?.unwrap();
+    let refused = client.attach_sender("/messages/devicebound").await?.expect_err("a refusal");
+    assert_eq!(&*refused.condition, condition::UNAUTHORIZED_ACCESS);
+    let path = format!("{POLICY}/regenerate-key");
+    hub.call("POST", &path, &[], &json!({ "key": "primary" })).await?.expect(200)?;
+    assert_eq!(&*client.detached(link).await?.condition, condition::UNAUTHORIZED_ACCESS);
+    hub.call("DELETE", POLICY, &[("If-Match", "*")], &Json::Null).await?.expect(204)?;
     Ok(())
 }

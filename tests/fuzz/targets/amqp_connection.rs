@@ -59,7 +59,12 @@ fn play(mut connection: Connection, stream: &[u8], piece_bytes: usize, now: Inst
             }
         }
     }
-    let output = connection.output().to_vec();
+    let mut output = Vec::new();
+    while !connection.output().is_empty() {
+        let piece = connection.output().to_vec();
+        connection.consume_output(piece.len(), now);
+        output.extend(piece);
+    }
     (seen, output)
 }
 

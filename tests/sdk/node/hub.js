@@ -19,6 +19,7 @@ const hub = {
   authority,
   connectionStrings: document.connectionStrings,
   eventHubCompatible: document.eventHubCompatible,
+  emulatorPort: document.ports.emulator,
   registry: () => Registry.fromConnectionString(document.connectionStrings.iothubowner),
 };
 
@@ -143,7 +144,13 @@ async function eventually(what, isSo, timeoutMilliseconds = 20000) {
   }
 }
 
+// Waits until no message for the device is left: SDKs settle without waiting for an answer.
+const settled = ({ deviceId }) => eventually('every message is settled', async () => {
+  const { responseBody } = await hub.registry().get(deviceId);
+  return responseBody.cloudToDeviceMessageCount === 0;
+});
+
 module.exports = {
   hub, newId, register, settings, newDevice, newModule, primaryKey, policyKey, token, connectionString, connect,
-  describedMessage, events, sendToDevice, eventually,
+  describedMessage, events, sendToDevice, eventually, settled,
 };

@@ -61,3 +61,12 @@ def connect(hub):
             client.shutdown()
         except Exception:  # the test shut it down itself
             pass
+
+
+@pytest.fixture
+def consumer_group(hub):
+    """A consumer group of the test's own: epochs do not meet those of other tests."""
+    name = f"group-{uuid.uuid4().hex[:8]}"
+    hub.settings("PUT", f"consumer-groups/{name}", {})
+    yield name
+    hub.settings("DELETE", f"consumer-groups/{name}")

@@ -28,15 +28,17 @@ class Hub:
         module = f";ModuleId={device.module_id}" if getattr(device, "module_id", None) else ""
         return f"HostName={self.host_name};DeviceId={device.device_id}{module};SharedAccessKey={key}"
 
+    def policy(self, name):
+        """Its name and key."""
+        parts = dict(part.split("=", 1) for part in self.connection_strings[name].split(";"))
+        return parts["SharedAccessKeyName"], parts["SharedAccessKey"]
+
     def service_token(self, policy="iothubowner"):
-        parts = dict(part.split("=", 1) for part in self.connection_strings[policy].split(";"))
-        resource = urllib.parse.quote_plus(self.host_name)
-        expiry = int(time.time()) + 600
-        digest = hmac.new(
-            base64.b64decode(parts["SharedAccessKey"]), f"{resource}\n{expiry}".encode(), hashlib.sha256
-        ).digest()
-        signature = urllib.parse.quote_plus(base64.b64encode(digest))
-        return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn={parts['SharedAccessKeyName']}"
+        name, key = self.policy(policy)
+        return f"{token(self.host_name, key)}&skn={name}"
+
+    def device_token(self, device):
+        return token(f"{self.host_name}/devices/{device.device_id}", device.authentication.symmetric_key.primary_key)
 
     def events(self, device_id, count, timeout_seconds=15):
         """Waits until the device has sent at least `count` events; returns all of them, oldest first."""
@@ -81,6 +83,14 @@ class Hub:
         context = ssl.create_default_context(cafile=self.certificate_authority_file)
         with urllib.request.urlopen(request, context=context, timeout=10) as response:
             return [json.loads(line) for line in response.read().splitlines() if line]
+
+
+def token(resource, key):
+    """Lasts ten minutes."""
+    resource, expiry = urllib.parse.quote_plus(resource), int(time.time()) + 600
+    digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
+    signature = urllib.parse.quote_plus(base64.b64encode(digest))
+    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
 
 
 def from_environment():

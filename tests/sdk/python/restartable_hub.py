@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -43,6 +44,11 @@ class RestartableHub(hub.Hub):
         except OSError:
             return False
         return (self._folder / "data" / "hub.json").exists()
+
+    def resident_bytes(self):
+        """Memory of the process that is not swapped out or given back."""
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024
 
     def stop(self):
         """In an orderly way."""

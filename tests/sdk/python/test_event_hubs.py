@@ -1,70 +1,23 @@
 """Events read back by azure-eventhub, as back ends do."""
 
+import contextlib
 import datetime
 import json
+import os
 import queue
-import threading
 import time
-import uuid
 
 import pytest
-from azure.eventhub import CloseReason, EventData, EventHubConsumerClient, EventHubProducerClient, TransportType
+from azure.eventhub import CloseReason, EventData, EventHubProducerClient, TransportType
 from azure.eventhub.exceptions import AuthenticationError, ConnectionLostError, EventHubError
 
+from event_readers import PATIENCE_SECONDS, Reader, consumer
 from messages import message_with_every_property
 
-PATIENCE_SECONDS = 20
-
-
-class Reader:
-    """A consumer client that reads in a thread of its own."""
-
-    def __init__(self, hub, consumer_group="$Default", connection_string=None, **options):
-        self.events, self.errors, self.closed = queue.Queue(), queue.Queue(), queue.Queue()
-        self.client = consumer(hub, consumer_group, connection_string, transport_type=options.pop("transport_type", None))
-        self.options = options
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self._receive, daemon=True)
-        self.thread.start()
-        return self
-
-    def _receive(self):
-        self.client.receive(
-            on_event=lambda partition, event: self.events.put(event),
-            on_error=lambda partition, error: self.errors.put(error),
-            on_partition_close=lambda partition, reason: self.closed.put(reason),
-            **self.options,
-        )
-
-    def __exit__(self, *_):
-        self.client.close()
-        self.thread.join(PATIENCE_SECONDS)
-
-    def next(self, timeout_seconds=PATIENCE_SECONDS):
-        return self.events.get(timeout=timeout_seconds)
-
-    def error(self):
-        return self.errors.get(timeout=PATIENCE_SECONDS)
-
-    def of_device(self, device_id, count):
-        """The next events that the device sent."""
-        deadline, found = time.monotonic() + PATIENCE_SECONDS, []
-        while len(found) < count:
-            event = self.next(max(0.01, deadline - time.monotonic()))
-            if event.system_properties[b"iothub-connection-device-id"] == device_id.encode():
-                found.append(event)
-        return found
-
-
-def consumer(hub, consumer_group="$Default", connection_string=None, transport_type=None):
-    return EventHubConsumerClient.from_connection_string(
-        connection_string or hub.event_hub_compatible["connectionString"],
-        consumer_group,
-        connection_verify=hub.certificate_authority_file,
-        transport_type=transport_type or TransportType.Amqp,
-        retry_total=0,
-    )
+# The SDK speaks AMQP with a library of its own, or with the one that was before it.
+PYAMQP = pytest.param({}, id="pyamqp")
+PYAMQP_WEBSOCKET = pytest.param({"transport_type": TransportType.AmqpOverWebsocket}, id="pyamqp-websocket")
+UAMQP = pytest.param({"uamqp_transport": True}, id="uamqp")
 
 
 def at(event):
@@ -87,18 +40,10 @@ def sent(hub, new_device, connect):
     return device.device_id, str(events[0]["partition"]), events
 
 
-@pytest.fixture
-def consumer_group(hub):
-    """A consumer group of the test's own: epochs do not meet those of other tests."""
-    name = f"group-{uuid.uuid4().hex[:8]}"
-    hub.settings("PUT", f"consumer-groups/{name}", {})
-    yield name
-    hub.settings("DELETE", f"consumer-groups/{name}")
-
-
-def test_the_event_hub_describes_itself(hub, sent):
+@pytest.mark.parametrize("client_options", [PYAMQP, UAMQP])
+def test_the_event_hub_describes_itself(hub, sent, client_options):
     device_id, partition, events = sent
-    with consumer(hub) as client:
+    with consumer(hub, **client_options) as client:
         properties = client.get_eventhub_properties()
         assert properties["eventhub_name"] == hub.event_hub_compatible["name"]
         assert properties["partition_ids"] == client.get_partition_ids()
@@ -108,19 +53,20 @@ def test_the_event_hub_describes_itself(hub, sent):
         assert described["beginning_sequence_number"] == 0
         assert described["last_enqueued_sequence_number"] >= events[-1]["sequenceNumber"]
         assert described["last_enqueued_offset"] == str(described["last_enqueued_sequence_number"])
-        with pytest.raises(EventHubError):
+        # With uamqp the SDK trips over its own report.
+        with pytest.raises((EventHubError, AttributeError)):
             client.get_partition_properties("99")
 
 
-@pytest.mark.parametrize("transport", [TransportType.Amqp, TransportType.AmqpOverWebsocket])
-def test_every_property_of_a_message_is_read(hub, new_device, connect, transport):
+@pytest.mark.parametrize("client_options", [PYAMQP, PYAMQP_WEBSOCKET, UAMQP])
+def test_every_property_of_a_message_is_read(hub, new_device, connect, client_options):
     device = new_device()
     message = message_with_every_property()
     message.custom_properties["alert"] = "a b&c"
     message.custom_properties["ünï"] = "çödé ☃"
     connect(device).send_message(message)
     # Over WebSocket the SDK waits for silent partitions one after the other, so it is told which one.
-    with Reader(hub, transport_type=transport, **at(hub.events(device.device_id, 1)[0])) as reader:
+    with Reader(hub, client_options=client_options, **at(hub.events(device.device_id, 1)[0])) as reader:
         (event,) = reader.of_device(device.device_id, 1)
     assert event.body_as_json() == {"temperature": 21.5}
     assert event.properties == {"alert".encode(): b"a b&c", "ünï".encode(): "çödé ☃".encode()}
@@ -145,11 +91,12 @@ def test_every_property_of_a_message_is_read(hub, new_device, connect, transport
     }
 
 
-def test_the_start_positions(hub, sent):
+@pytest.mark.parametrize("client_options", [PYAMQP, UAMQP])
+def test_the_start_positions(hub, sent, client_options):
     device_id, partition, events = sent
     fifth = events[5]
     enqueued = datetime.datetime.fromisoformat(fifth["enqueuedTime"][:23] + "+00:00")
-    for position, inclusive, first in [
+    positions = [
         (str(fifth["offset"]), False, 6),
         (str(fifth["offset"]), True, 5),
         (fifth["sequenceNumber"], False, 6),
@@ -157,14 +104,28 @@ def test_the_start_positions(hub, sent):
         (enqueued - datetime.timedelta(milliseconds=1), False, None),
         (enqueued, True, None),
         ("-1", False, 0),
-    ]:
-        options = {"partition_id": partition, "starting_position": position, "starting_position_inclusive": inclusive}
-        with Reader(hub, **options) as reader:
-            (event,) = reader.of_device(device_id, 1)
-        if first is None:
-            assert event.enqueued_time >= enqueued
-        else:
-            assert event.body_as_str() == str(first), position
+    ]
+    # Some at a time, for the limit of readers.
+    for some in (positions[:4], positions[4:]):
+        with contextlib.ExitStack() as readers:
+            opened = [
+                readers.enter_context(
+                    Reader(
+                        hub,
+                        client_options=client_options,
+                        partition_id=partition,
+                        starting_position=position,
+                        starting_position_inclusive=inclusive,
+                    )
+                )
+                for position, inclusive, _ in some
+            ]
+            for reader, (position, _, first) in zip(opened, some):
+                (event,) = reader.of_device(device_id, 1)
+                if first is None:
+                    assert event.enqueued_time >= enqueued
+                else:
+                    assert event.body_as_str() == str(first), position
 
 
 def test_the_latest_position_reads_only_what_comes(hub, new_device, connect):
@@ -180,11 +141,13 @@ def test_the_latest_position_reads_only_what_comes(hub, new_device, connect):
         assert event.body_as_str() == "after"
 
 
-def test_an_event_of_many_frames_arrives(hub, new_device, connect):
+@pytest.mark.parametrize("client_options", [PYAMQP, UAMQP])
+def test_an_event_of_many_frames_arrives(hub, new_device, connect, client_options):
     device = new_device()
     body = "x" * 200_000
     connect(device).send_message(body)
-    with Reader(hub, track_last_enqueued_event_properties=True, **at(hub.events(device.device_id, 1)[0])) as reader:
+    options = {"track_last_enqueued_event_properties": True, **at(hub.events(device.device_id, 1)[0])}
+    with Reader(hub, client_options=client_options, **options) as reader:
         (event,) = reader.of_device(device.device_id, 1)
         assert event.body_as_str() == body
 
@@ -198,6 +161,19 @@ def test_the_emulator_mode_reads_without_tls(hub, sent):
     )
     options = {"partition_id": partition, "starting_position": "-1"}
     with Reader(hub, connection_string=f"{plain};UseDevelopmentEmulator=true", **options) as reader:
+        assert [event.body_as_str() for event in reader.of_device(device_id, 10)] == [str(n) for n in range(10)]
+
+
+def test_the_address_may_differ_from_the_name(hub, sent):
+    """As behind a proxy: the name of the event hub's host is only in tokens, in Open and in addresses."""
+    other_name = os.environ.get("IRONHUB_SDK_OTHER_HOST_NAME")
+    if not other_name:
+        pytest.skip("the hub was not given a second name")
+    device_id, partition, _ = sent
+    named = hub.event_hub_compatible["connectionString"].replace(f"sb://{hub.host_name}/", f"sb://{other_name}/")
+    address = {"custom_endpoint_address": f"sb://{hub.host_name}:5671"}
+    options = {"partition_id": partition, "starting_position": "-1"}
+    with Reader(hub, connection_string=named, client_options=address, **options) as reader:
         assert [event.body_as_str() for event in reader.of_device(device_id, 10)] == [str(n) for n in range(10)]
 
 
@@ -244,12 +220,9 @@ def test_what_is_not_there_or_not_allowed_is_refused(hub, sent):
     other_key = good.replace("SharedAccessKey=", "SharedAccessKey=AAAA")
     with Reader(hub, connection_string=other_key, **options) as reader:
         assert isinstance(reader.error(), AuthenticationError)
-    device_policy = dict(part.split("=", 1) for part in hub.connection_strings["device"].split(";"))
-    endpoint = good.split(";")[0]
-    not_enough = (
-        f"{endpoint};SharedAccessKeyName=device;SharedAccessKey={device_policy['SharedAccessKey']};"
-        f"EntityPath={hub.event_hub_compatible['name']}"
-    )
+    name, key = hub.policy("device")
+    endpoint, event_hub = good.split(";")[0], hub.event_hub_compatible["name"]
+    not_enough = f"{endpoint};SharedAccessKeyName={name};SharedAccessKey={key};EntityPath={event_hub}"
     with Reader(hub, connection_string=not_enough, **options) as reader:
         assert isinstance(reader.error(), EventHubError)
         assert reader.events.empty()

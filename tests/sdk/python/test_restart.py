@@ -1,35 +1,20 @@
 """Devices go on by themselves when the hub comes back. azure-iot-device asks for persistent sessions only: it subscribes
 once in the life of a client, so what it subscribed to must have outlived the hub."""
 
-import os
 import queue
 import time
 
 import certifi
 import pytest
 from azure.iot.device import MethodResponse
-from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from uamqp import errors
 
-import restartable_hub
+from own_hub import hub, needs_own_hub, registry  # noqa: F401
+from restartable_hub import RestartableHub
 
-pytestmark = pytest.mark.skipif(bool(restartable_hub.MISSING), reason=restartable_hub.WHY_NOT)
-ENDS = [restartable_hub.RestartableHub.stop, restartable_hub.RestartableHub.kill]
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """Not the hub of the other tests: this one ends in the middle."""
-    hub = restartable_hub.RestartableHub(tmp_path_factory.mktemp("hub"))
-    os.environ["REQUESTS_CA_BUNDLE"] = hub.certificate_authority_file
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture(scope="module")
-def registry(hub):
-    return IoTHubRegistryManager.from_connection_string(hub.connection_strings["iothubowner"])
+pytestmark = needs_own_hub
+ENDS = [RestartableHub.stop, RestartableHub.kill]
 
 
 class Application:

@@ -2,7 +2,7 @@
 
 use amqp::{PlainCredentials, SaslCode, SaslInit};
 use auth::Refusal;
-use model::Principal;
+use model::{Principal, Timestamp};
 
 use super::{
     address::principals,
@@ -16,15 +16,17 @@ use crate::Front;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum User {
     Policy(String),
+    /// A policy too, whose password is one of its keys instead of a token: clients of Event Hubs.
+    Key(String),
     /// In every reading of the ids.
     Identity(Vec<Principal>),
 }
 
 impl User {
     /// `{policy}@sas.root.{hub}`, `{policy}@root.{hub}`, `{device}[/modules/{module}]@sas.{hub}` or `…@{hub}`; the hub
-    /// by its name or by the first label of it.
+    /// by its name or by the first label of it. A bare `{policy}` comes with a key.
     fn parse(front: &Front, text: &str) -> Option<Self> {
-        let (name, hub) = text.rsplit_once('@')?;
+        let Some((name, hub)) = text.rsplit_once('@') else { return Some(Self::Key(text.to_owned())) };
         let lower = hub.to_ascii_lowercase();
         let is_hub = |hub: &str| {
             let first = front.host_names.first();
@@ -48,11 +50,21 @@ impl User {
     /// Whether the token is this user's: a device may also show a token that a policy signed for it.
     fn owns(&self, token: &Token) -> bool {
         match (self, &token.key) {
-            (Self::Policy(name), TokenKey::Policy(_)) => token.policy().is_some_and(|of| of.eq_ignore_ascii_case(name)),
+            (Self::Policy(name) | Self::Key(name), TokenKey::Policy(_)) => {
+                token.policy().is_some_and(|of| of.eq_ignore_ascii_case(name))
+            }
             (Self::Identity(principals), TokenKey::Identity(principal)) => principals.contains(principal),
             (Self::Identity(_), TokenKey::Policy(_)) => true,
-            (Self::Policy(_), TokenKey::Identity(_)) => false,
+            (Self::Policy(_) | Self::Key(_), TokenKey::Identity(_)) => false,
         }
+    }
+
+    /// The token that the password is, or that an Event Hubs client would make of it: for the events, and good for as long
+    /// as the policy has this key.
+    fn token(&self, front: &Front, password: &str) -> String {
+        let Self::Key(policy) = self else { return password.to_owned() };
+        let events = format!("sb://{}/{}", front.host_names.first(), front.config.event_hub_name);
+        auth::sign_with_text(&events, password, policy, Timestamp::from_unix_microseconds(i64::MAX))
     }
 }
 
@@ -74,7 +86,7 @@ impl Connection {
         let Some(user) = User::parse(&self.front, plain.user) else {
             return self.refuse_sasl(&Refusal::WrongAudience(name.chars().take(300).collect()).into(), &name);
         };
-        let (front, text) = (self.front.clone(), plain.password.to_owned());
+        let (front, text) = (self.front.clone(), user.token(&self.front, plain.password));
         let verified = async move {
             let token = Token::verify(&front, text).await?;
             if user.owns(&token) { Ok(token) } else { Err(Refusal::WrongAudience(String::new()).into()) }

@@ -34,5 +34,5 @@ pub use fingerprint::{Fingerprint, recheck};
 pub use method::ConnectionAuthMethod;
 pub use permission::Operation;
 pub use refusal::Refusal;
-pub use sign::sign;
+pub use sign::{sign, sign_with_text};
 pub use token::{CLOCK_SKEW_SECONDS, SasToken};

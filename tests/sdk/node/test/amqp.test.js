@@ -7,7 +7,7 @@ const { Message } = require('azure-iot-device');
 const { Message: ServiceMessage } = require('azure-iot-common');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Client: ServiceClient, AmqpWs: ServiceAmqpWs } = require('azure-iothub');
-const { hub, newDevice, connect, describedMessage, events, eventually } = require('../hub');
+const { hub, newDevice, connect, describedMessage, events, settled } = require('../hub');
 
 const TRANSPORTS = [['TCP', Amqp], ['WebSocket', AmqpWs]];
 const SERVICE_TRANSPORTS = [['TCP', undefined], ['WebSocket', ServiceAmqpWs]];
@@ -62,7 +62,7 @@ for (const [name, transport] of TRANSPORTS) {
     const client = await connect(t, device, transport);
     const back = await service(t);
     const seen = [];
-    const settled = new Promise((resolve, reject) => {
+    const everyOutcome = new Promise((resolve, reject) => {
       client.on('message', (message) => {
         const action = seen.includes('abandon') && message.data.toString() === 'abandon' ? 'complete' : message.data.toString();
         seen.push(message.data.toString());
@@ -74,13 +74,9 @@ for (const [name, transport] of TRANSPORTS) {
       message.messageId = text;
       await back.send(device.deviceId, message);
     }
-    await settled;
+    await everyOutcome;
     assert.deepEqual([...seen].sort(), ['abandon', 'abandon', 'complete', 'reject']);
-    // The SDK does not wait for the hub's answers.
-    await eventually('all are settled', async () => {
-      const { responseBody } = await hub.registry().get(device.deviceId);
-      return responseBody.cloudToDeviceMessageCount === 0;
-    });
+    await settled(device);
   });
 }
 

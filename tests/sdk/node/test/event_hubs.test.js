@@ -11,8 +11,8 @@ const { hub, newDevice, connect, describedMessage, events } = require('../hub');
 
 const PATIENCE_MILLISECONDS = 20_000;
 
-function consumer(test, options = {}) {
-  const client = new EventHubConsumerClient('$Default', hub.eventHubCompatible.connectionString, {
+function consumer(test, options = {}, connectionString = hub.eventHubCompatible.connectionString) {
+  const client = new EventHubConsumerClient('$Default', connectionString, {
     retryOptions: { maxRetries: 0 },
     ...options,
   });
@@ -46,7 +46,9 @@ async function sent(t) {
   await client.sendEvent(describedMessage());
   const [event] = await events(device.deviceId, 1);
   const isOurs = (event) => event.systemProperties['iothub-connection-device-id'] === device.deviceId;
-  return { device, client, partition: String(event.partition), isOurs };
+  // From that event on.
+  const start = { startPosition: { offset: String(event.offset), isInclusive: true } };
+  return { device, client, partition: String(event.partition), isOurs, start };
 }
 
 const transports = [
@@ -56,9 +58,9 @@ const transports = [
 
 for (const [name, options] of transports) {
   test(`every property of a message is read over ${name}`, async (t) => {
-    const { device, partition, isOurs } = await sent(t);
+    const { device, partition, isOurs, start } = await sent(t);
     const client = consumer(t, options);
-    const event = await firstEvent(client, partition, { startPosition: earliestEventPosition }, isOurs);
+    const event = await firstEvent(client, partition, start, isOurs);
     assert.deepEqual(event.body, { temperature: 21.5 });
     assert.deepEqual(event.properties, { alert: 'high' });
     assert.equal(event.contentType, 'application/json');
@@ -70,6 +72,28 @@ for (const [name, options] of transports) {
     assert.equal(system['iothub-connection-auth-generation-id'], device.generationId);
     assert.equal(JSON.parse(system['iothub-connection-auth-method']).scope, 'device');
     assert.equal(system['iothub-message-source'], 'Telemetry');
+  });
+}
+
+const otherName = process.env.IRONHUB_SDK_OTHER_HOST_NAME;
+
+// Where the client is told to connect to: the endpoint of its connection string, more of it, other options, or why not.
+const ways = [
+  ['a port in the endpoint', `sb://${hub.hostName}:5671/`, '', {}],
+  ['an address that is not the name', `sb://${otherName}/`, '', { customEndpointAddress: `sb://${hub.hostName}:5671` },
+    !otherName && 'the hub was not given a second name'],
+  ['emulator mode, without TLS', `sb://${hub.hostName}:${hub.emulatorPort}/`, ';UseDevelopmentEmulator=true', {},
+    !hub.emulatorPort && 'the hub was not asked to listen without TLS'],
+];
+
+for (const [name, endpoint, more, options, skip = false] of ways) {
+  test(`the events are found by ${name}`, { skip }, async (t) => {
+    const { partition, isOurs, start } = await sent(t);
+    const known = hub.eventHubCompatible.connectionString;
+    const client = consumer(t, options, `${known.replace(/sb:[^;]*/, endpoint)}${more}`);
+    assert.equal((await client.getEventHubProperties()).name, hub.eventHubCompatible.name);
+    const event = await firstEvent(client, partition, start, isOurs);
+    assert.deepEqual(event.body, { temperature: 21.5 });
   });
 }
 

@@ -18,7 +18,7 @@ const { Client: ServiceClient, Amqp: ServiceAmqp, AmqpWs: ServiceAmqpWs } = requ
 const { Message } = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { hub, newDevice, connect, events, sendToDevice, eventually } = require('../hub');
+const { hub, newDevice, connect, events, sendToDevice, eventually, settled } = require('../hub');
 
 const TRANSPORTS = [Mqtt, MqttWs, Amqp, AmqpWs];
 
@@ -27,14 +27,6 @@ test.after(async () => {
   await own.stop();
   own.remove();
 });
-
-// An acknowledgement that was not heard of would have its message delivered once more.
-async function settled({ deviceId }) {
-  const deadline = Date.now() + 20000;
-  while ((await hub.registry().get(deviceId)).responseBody.cloudToDeviceMessageCount > 0) {
-    if (Date.now() > deadline) throw new Error('a message is not settled');
-  }
-}
 
 const ENDS = ['stop', 'kill'];
 

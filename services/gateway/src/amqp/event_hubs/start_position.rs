@@ -4,8 +4,9 @@ use amqp::{Source, Value};
 use eventlog::{Bounds, Offset, Start};
 use model::Timestamp;
 
-/// The name of the only filter that there is.
+/// The descriptor of the only filter that there is, by name and by code.
 const SELECTOR: &str = "apache.org:selector-filter:string";
+const SELECTOR_CODE: u64 = 0x0000_468C_0000_0004;
 
 /// An event of the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl StartPosition {
 
     /// What the source of a receiver asks for; without a filter, everything.
     pub fn of(source: &Source) -> Result<Self, InvalidFilter> {
-        match source.filter_value(SELECTOR) {
+        match source.filter_value(SELECTOR, SELECTOR_CODE) {
             None | Some(Value::Null) => Ok(Self::EARLIEST),
             Some(Value::Binary(text)) => Self::parse(std::str::from_utf8(text).map_err(|_| InvalidFilter::NotText)?),
             Some(value) => Self::parse(value.as_text().ok_or(InvalidFilter::NotText)?),
@@ -182,7 +183,7 @@ mod tests {
         let forms: [Write<'_>; 5] = [
             &described(Descriptor::Name(SELECTOR), Value::String(text)),
             &described(Descriptor::Name(SELECTOR), Value::Binary(text.as_bytes())),
-            &described(Descriptor::Code(0x0000_468C_0000_0004), Value::String(text)),
+            &described(Descriptor::Code(SELECTOR_CODE), Value::String(text)),
             &value(Value::String(text)),
             &value(Value::Symbol(text)),
         ];

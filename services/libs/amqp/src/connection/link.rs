@@ -225,6 +225,8 @@ impl Session {
         answer.snd_settle_mode = Some(SenderSettleMode::Unsettled);
         answer.rcv_settle_mode = Some(ReceiverSettleMode::First);
         self.write_attach(id, answer, shared);
+        // Who waits for the attach (rhea-promise) hears of the detach only when it is not read together with it.
+        shared.output.end_piece();
     }
 
     /// Detaches a link from our side, for good: nothing of it counts any more.

@@ -95,7 +95,8 @@ impl Connection {
             && self.shared.output.len() < self.shared.config.output_bytes_max
     }
 
-    /// What is to be written to the peer.
+    /// What is to be written to the peer next. There may be more behind it that has to come by itself, so look again once
+    /// it is written; empty: nothing more.
     pub fn output(&mut self) -> &[u8] {
         self.shared.output.unwritten()
     }

@@ -8,6 +8,8 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     /// How many of them are written.
     written: usize,
+    /// Where in `bytes` a piece ends that is to be written on its own; ascending.
+    ends: Vec<usize>,
     /// Neighbours with the same outcome become one range: a thousand accepted messages are one frame.
     disposition: Option<(u16, Disposition)>,
 }
@@ -52,9 +54,17 @@ impl Output {
         }
     }
 
+    /// What was said until now is to be written before, and apart from, what comes.
+    pub fn end_piece(&mut self) {
+        self.flush_disposition();
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The next piece to be written.
     pub fn unwritten(&mut self) -> &[u8] {
         self.flush_disposition();
-        self.bytes.get(self.written..).unwrap_or_default()
+        let end = self.ends.first().copied().unwrap_or(self.bytes.len());
+        self.bytes.get(self.written..end).unwrap_or_default()
     }
 
     pub fn len(&self) -> usize {
@@ -65,10 +75,12 @@ impl Output {
     /// written is cut off when it is the greater part, so that the buffer does not grow for ever.
     pub fn consume(&mut self, count: usize) {
         self.written = (self.written + count).min(self.bytes.len());
+        self.ends.retain(|end| *end > self.written);
         if self.written == self.bytes.len() {
             *self = Self { disposition: self.disposition.take(), ..Self::default() };
         } else if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
+            self.ends.iter_mut().for_each(|end| *end -= self.written);
             self.written = 0;
         }
     }
@@ -91,5 +103,23 @@ mod tests {
         assert_eq!(output.unwritten().last_chunk(), Some(&999_u32.to_be_bytes()));
         output.consume(1000);
         assert_eq!((output.len(), output.bytes.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn pieces_are_written_one_after_the_other() {
+        let mut output = Output::default();
+        let texts: [&[u8]; 3] = [b"first", b"2", b"the third"];
+        for text in texts {
+            output.raw(text);
+            output.end_piece();
+        }
+        output.raw(b"rest");
+        assert_eq!(output.unwritten(), b"first");
+        output.consume(3);
+        for text in [&b"st"[..], b"2", b"the third", b"rest"] {
+            assert_eq!(output.unwritten(), text);
+            output.consume(text.len());
+        }
+        assert_eq!((output.len(), output.ends.capacity()), (0, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! The two ends of a link (AMQP 1.0 §3.5).
 
-use crate::types::{Fields, OwnedValue, Symbol, Symbols, Value, code_of, composite};
+use crate::types::{Descriptor, Fields, OwnedValue, Symbol, Symbols, Value, code_of, composite};
 
 composite! {
     /// Where the messages of a link come from (AMQP 1.0 §3.5.3). Described values (filters, outcomes) stay as they came.
@@ -43,12 +43,19 @@ impl Source {
         Self { address: Some(address.into()), ..Self::default() }
     }
 
-    /// What the filter with this name says. It should be described, by its name or by a number; some send it bare.
-    pub fn filter_value(&self, name: &str) -> Option<Value<'_>> {
-        match self.filter.as_ref()?.get(name)? {
-            Value::Described(described) => Some(described.value()),
-            bare => Some(bare),
-        }
+    /// What the filter of this kind says. The descriptor is the kind, by name or by code, and the key is the client's own
+    /// (AMQP 1.0 §3.5.8); many take the name of the kind as the key, and describe it somehow or not at all.
+    pub fn filter_value(&self, name: &str, code: u64) -> Option<Value<'_>> {
+        self.filter.as_ref()?.map().iter().find_map(|(key, value)| {
+            let is_named = key.as_text() == Some(name);
+            match value {
+                Value::Described(described) => {
+                    let is_of_kind = [Descriptor::Name(name), Descriptor::Code(code)].contains(&described.descriptor);
+                    (is_named || is_of_kind).then(|| described.value())
+                }
+                bare => is_named.then_some(bare),
+            }
+        })
     }
 }
 

@@ -382,6 +382,28 @@ fn a_sender_gives_itself_no_credit() {
     assert_eq!(pair.server.connection.sendable(server), 1);
 }
 
+/// Who waits for the answer to an attach has heard of it when the detach comes (amqp R19).
+#[test]
+fn the_detach_of_a_refused_link_begins_a_piece_of_its_own() {
+    let mut pair = Pair::open(Config::default(), Config::default());
+    let session = pair.begin();
+    for name in ["a", "b"] {
+        pair.client.connection.attach(session, Attach::new(name, Role::Receiver), 1).unwrap();
+    }
+    pair.pump();
+    for event in pair.server_events.drain(..) {
+        let Event::Attach { link, .. } = event else { continue };
+        assert!(pair.server.connection.refuse(link, Error::new(condition::NOT_FOUND, "why")));
+    }
+    let (mut pieces, server) = (Vec::new(), &mut pair.server.connection);
+    while let [_, ..] = server.output() {
+        pieces.push(server.output().to_vec());
+        server.consume_output(pieces.last().unwrap().len(), pair.now);
+    }
+    let first_codes: Vec<u8> = pieces.iter().map(|piece| piece[10]).collect();
+    assert_eq!(first_codes, [0x12, 0x16, 0x16], "attach; detach and attach; detach");
+}
+
 /// The sending end of a link that the client refuses or that we detach: nothing is left behind.
 #[test]
 fn a_half_sent_delivery_ends_with_its_link() {

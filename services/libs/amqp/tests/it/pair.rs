@@ -54,9 +54,14 @@ impl End {
     }
 
     pub fn take_output(&mut self, now: Instant) -> Vec<u8> {
-        let output = self.connection.output().to_vec();
-        self.connection.consume_output(output.len(), now);
-        output
+        let mut all = Vec::new();
+        while !self.connection.output().is_empty() {
+            let output = self.connection.output();
+            all.extend_from_slice(output);
+            let count = output.len();
+            self.connection.consume_output(count, now);
+        }
+        all
     }
 }
 

@@ -185,11 +185,13 @@ impl Player {
     }
 
     fn write_output(&mut self) {
-        let mut output = self.connection.output().to_vec();
-        self.connection.consume_output(output.len(), self.now);
-        while !output.is_empty() {
-            let length = self.describe_output(&output);
-            output.drain(..length);
+        while !self.connection.output().is_empty() {
+            let mut output = self.connection.output().to_vec();
+            self.connection.consume_output(output.len(), self.now);
+            while !output.is_empty() {
+                let length = self.describe_output(&output);
+                output.drain(..length);
+            }
         }
     }
 

@@ -201,20 +201,31 @@ fn sections_come_once_and_bodies_are_of_one_kind() {
 }
 
 #[test]
-fn filters_are_described_by_name_or_number_or_not_at_all() {
+fn filters_are_described_by_name_or_number_or_named_by_their_key() {
     const NAME: &str = "apache.org:selector-filter:string";
-    for descriptor in [Some(Descriptor::Name(NAME)), Some(Descriptor::Code(0x468c_0000_0004)), None] {
+    const CODE: u64 = 0x468c_0000_0004;
+    for (key, descriptor, is_found) in [
+        (NAME, Some(Descriptor::Name(NAME)), true),
+        (NAME, Some(Descriptor::Code(CODE)), true),
+        (NAME, Some(Descriptor::Code(1)), true),
+        (NAME, None, true),
+        ("selector", Some(Descriptor::Name(NAME)), true),
+        ("jms-selector", Some(Descriptor::Code(CODE)), true),
+        ("selector", Some(Descriptor::Code(1)), false),
+        ("selector", None, false),
+    ] {
         let filter = Fields::new(|map| {
-            map.entry_with(&Value::Symbol(NAME), |out| match descriptor {
+            map.symbol("other", &Value::Int(1));
+            map.entry_with(&Value::Symbol(key), |out| match descriptor {
                 Some(descriptor) => put_described(descriptor, out, |out| put_value(&Value::String("x > 1"), out)),
                 None => put_value(&Value::String("x > 1"), out),
             });
         });
         let source = Source { filter: Some(filter), ..Source::at("a") };
-        assert_eq!(source.filter_value(NAME), Some(Value::String("x > 1")), "{descriptor:?}");
-        assert_eq!(source.filter_value("other"), None);
+        let expected = is_found.then_some(Value::String("x > 1"));
+        assert_eq!(source.filter_value(NAME, CODE), expected, "{key} {descriptor:?}");
     }
-    assert_eq!(Source::at("a").filter_value(NAME), None);
+    assert_eq!(Source::at("a").filter_value(NAME, CODE), None);
 }
 
 #[test]
