@@ -25,7 +25,7 @@ const { Message } = require('azure-iot-common');
 const { Client } = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Client: ServiceClient } = require('azure-iothub');
-const { hub, newDevice, primaryKey, token, connect, events, eventually, sendToDevice } = require('../hub');
+const { hub, newDevice, primaryKey, token, connect, events, eventually, sendToDevice, settled } = require('../hub');
 
 const TRANSPORTS = [['TCP', Amqp], ['WebSocket', AmqpWs]];
 
@@ -90,9 +90,7 @@ describe('in time', { concurrency: true, skip }, () => {
       await eventually('the third delivery', () => received.length === 3);
       await client.complete(received[2]);
       await assert.rejects(client.complete(received[2]), { name: 'DeviceMessageLockLostError' });
-      await eventually('the message is settled', async () => {
-        return (await hub.registry().get(device.deviceId)).responseBody.cloudToDeviceMessageCount === 0;
-      });
+      await settled(device);
       await sleep(1500);
       assert.equal(received.length, 3);
     });
