@@ -27,6 +27,7 @@ mod hostile_http2;
 mod hostile_packets;
 mod hostile_storms;
 mod import;
+mod kafka;
 mod keep_alive;
 mod live_credentials;
 mod methods;

@@ -9,6 +9,7 @@
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Http2    raw frames of HTTP/2
 //!   Tls12    raw records of TLS 1.2, behind a handshake
+//!   Kafka    real brokers as child processes (`deploy/kafka`)
 //!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
 //! ```
 //!
@@ -24,6 +25,7 @@ mod device;
 mod http2;
 mod https;
 mod hub;
+mod kafka;
 mod mqtt_client;
 mod patience;
 mod pki;
@@ -41,6 +43,7 @@ pub use device::{Device, token, token_that_expires};
 pub use http2::{Http2, Http2Frame, Said, headers_frame, http2_frame, http2_kind};
 pub use https::{Https, Response};
 pub use hub::{Hub, HubOptions};
+pub use kafka::Kafka;
 pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
 pub use pki::{Authority, certificate_params, self_signed};

@@ -230,6 +230,9 @@ pub struct AllArguments {
     /// Port for /metrics, /healthz and /readyz; 0 takes a free one [default: 9600]
     #[arg(long, value_name = "PORT")]
     pub admin_port: Option<u16>,
+    /// Keep events in this Kafka, not in the data folder: `host:port`, several with commas
+    #[arg(long, value_name = "SERVERS")]
+    pub kafka_bootstrap_servers: Option<String>,
     /// Create this device unless it is there, and print how to connect it; may be repeated
     #[arg(long = "with-device", value_name = "ID")]
     pub with_devices: Vec<DeviceId>,

@@ -5,18 +5,48 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use eventlog::embedded::{COMMIT_BUCKETS_MICROSECONDS, Statistics};
+use eventlog::{
+    embedded::{COMMIT_BUCKETS_MICROSECONDS, Statistics},
+    kafka,
+};
 use prometheus::{
     core::{Collector, Desc},
     proto::{Bucket, Counter, Gauge, Histogram, Metric, MetricFamily, MetricType},
 };
 
-/// Reads the counters when someone scrapes.
-pub struct EventLogMetrics {
+/// Reads the counters of a log in Kafka when someone scrapes.
+pub struct KafkaMetrics {
+    statistics: Arc<kafka::Statistics>,
+}
+
+impl KafkaMetrics {
+    pub fn new(statistics: Arc<kafka::Statistics>) -> Self {
+        Self { statistics }
+    }
+}
+
+impl Collector for KafkaMetrics {
+    /// As below.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let statistics = &self.statistics;
+        vec![
+            counter("records_total", "Records made durable.", &statistics.records),
+            counter("failed_records_total", "Records that Kafka did not acknowledge.", &statistics.failed_records),
+            gauge("queue_bytes", "Bytes that wait to become durable.", &statistics.queue_bytes),
+        ]
+    }
+}
+
+/// Reads the counters of an embedded log when someone scrapes.
+pub struct EmbeddedMetrics {
     statistics: Arc<Statistics>,
 }
 
-impl EventLogMetrics {
+impl EmbeddedMetrics {
     pub fn new(statistics: Arc<Statistics>) -> Self {
         Self { statistics }
     }
@@ -43,7 +73,7 @@ impl EventLogMetrics {
     }
 }
 
-impl Collector for EventLogMetrics {
+impl Collector for EmbeddedMetrics {
     /// Descriptions serve to find duplicates at registration; these names are made here only.
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
@@ -106,7 +136,7 @@ mod tests {
             bucket.store(1, Relaxed);
         }
         let metrics = runtime::Metrics::new()?;
-        metrics.registry().register(Box::new(EventLogMetrics::new(statistics)))?;
+        metrics.registry().register(Box::new(EmbeddedMetrics::new(statistics)))?;
         let text = String::from_utf8(metrics.render()?)?;
         assert!(text.contains("\nironhub_event_log_records_total 7\n"), "{text}");
         assert!(text.contains("ironhub_event_log_commit_seconds_bucket{le=\"0.00025\"} 1\n"), "{text}");

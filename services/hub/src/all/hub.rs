@@ -1,9 +1,9 @@
 //! A hub from start to end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use eventlog::{EventLog, Topic, embedded::EmbeddedLog};
+use eventlog::Topic;
 use gateway::{Dependencies, Gateway, StartError};
 use model::HubSettings;
 use runtime::{Admin, AdminConfig, Drain, Health, Metrics};
@@ -15,6 +15,7 @@ use super::{
     bind,
     data_dir::DataDir,
     devices,
+    event_log::{EVENTS, HubEventLog},
     follow_settings::FollowSettings,
     hub_json::{ConnectionStrings, EVENT_HUB_NAME, EventHubCompatible, HubJson, Ports},
     parts::{self, RunningShard},
@@ -27,7 +28,7 @@ pub struct Hub {
     gateway: Gateway,
     shard_client: ShardClient,
     shard: RunningShard,
-    event_log: Arc<EmbeddedLog>,
+    event_log: HubEventLog,
     admin: Admin,
     drain: Drain,
     drain_timeout: Duration,
@@ -45,13 +46,7 @@ impl Hub {
         let admin = start_admin(&config, &metrics, &health, &drain).await?;
         let certificates = Certificates::open(&config.certificates, &data_dir.certificates(), &config.host_names)?;
         let (event_log, (shard, shard_client)) = tokio::try_join!(
-            parts::open_event_log(
-                config.event_log.clone(),
-                data_dir.path(),
-                config.event_partitions,
-                &metrics,
-                &health
-            ),
+            HubEventLog::open(&config, data_dir.path(), &metrics, &health),
             parts::start_shard(config.shard.clone(), data_dir.path(), &metrics, &health),
         )?;
         let settings = settings(&shard_client, config.shard.groups).await?;
@@ -60,8 +55,8 @@ impl Hub {
         watched.wait_for(Option::is_some).await.context("the hub's settings do not arrive")?;
         let dependencies = Dependencies {
             shard_client: shard_client.clone(),
-            event_log: Arc::<EmbeddedLog>::clone(&event_log),
-            events: Topic::new(parts::EVENTS),
+            event_log: event_log.log(),
+            events: Topic::new(EVENTS),
             certificates: certificates.resolver(),
             ticket_secret: ticket_secret::load(&data_dir.certificates())?,
             metrics: metrics.clone(),
@@ -87,8 +82,8 @@ impl Hub {
         print!("{}", Banner { hub: &hub_json, hub_json: &data_dir.hub_json(), program: &program, devices: &devices });
         let follow = FollowSettings {
             settings: shard_client.settings(),
-            event_log: Arc::clone(&event_log),
-            retention: Duration::from_secs(config.event_log.retention_seconds),
+            event_log: event_log.clone(),
+            retention: event_log.configured_retention(&config),
             hub_json,
             hub_json_file: data_dir.hub_json(),
         };
@@ -115,7 +110,7 @@ impl Hub {
         upkeep.abort();
         settings.abort();
         drain.step("gateway", gateway.drain(deadline)).await;
-        drain.step("event log", event_log.shutdown()).await;
+        drain.step("event log", event_log.log().shutdown()).await;
         shard_client.shutdown();
         drain.step("registry", shard.shutdown()).await;
         drop(admin);

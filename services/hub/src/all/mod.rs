@@ -10,6 +10,7 @@ mod banner;
 mod bind;
 pub mod data_dir;
 mod devices;
+mod event_log;
 mod event_log_metrics;
 mod follow_settings;
 mod hub;

@@ -6,41 +6,11 @@ use std::{
 };
 
 use anyhow::Context;
-use eventlog::{EventLog, Topic, embedded::EmbeddedLog};
 use runtime::{Health, Metrics, State};
 use shard::Shard;
 use shard_client::{Node, ShardClient};
 
-use super::event_log_metrics::EventLogMetrics;
 use crate::files;
-
-/// The topic of the built-in endpoint.
-pub const EVENTS: &str = "events";
-
-/// Opens the journal, makes the topic of the built-in endpoint, and registers counters and health.
-pub async fn open_event_log(
-    mut config: eventlog::embedded::Config,
-    data_dir: &Path,
-    partitions: u32,
-    metrics: &Metrics,
-    health: &Health,
-) -> anyhow::Result<Arc<EmbeddedLog>> {
-    config.directory = data_dir.join(&config.directory);
-    files::make_folder(&config.directory)?;
-    let log = Arc::new(tokio::task::spawn_blocking(|| EmbeddedLog::open(config)).await??);
-    let there = log.create_topic(&Topic::new(EVENTS), partitions).await.context("cannot make the topic `events`")?;
-    if there != partitions {
-        tracing::warn!(partitions = there, wanted = partitions, "the number of event partitions never changes");
-    }
-    metrics.registry().register(Box::new(EventLogMetrics::new(log.statistics())))?;
-    let probed = Arc::downgrade(&log);
-    health.probe("event-log", move || match probed.upgrade().map(|log| log.health()) {
-        Some(eventlog::Health::Writable) => State::Ready,
-        Some(eventlog::Health::ReadOnly(reason)) => State::Degraded(reason),
-        None => State::Failed("closed".to_owned()),
-    });
-    Ok(log)
-}
 
 /// The shard node of this process; shared with its health probe, taken out at the end.
 #[derive(Clone)]

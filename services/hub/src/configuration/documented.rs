@@ -11,7 +11,7 @@ struct Section {
     source: &'static str,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
@@ -28,6 +28,7 @@ const SECTIONS: [Section; 9] = [
         structure: "Config",
         source: include_str!("../../../libs/eventlog/src/embedded/config.rs"),
     },
+    Section { name: "kafka", structure: "Config", source: include_str!("../../../libs/eventlog/src/kafka/config.rs") },
     Section { name: "shard", structure: "Config", source: include_str!("../../../shard/src/group/config.rs") },
 ];
 

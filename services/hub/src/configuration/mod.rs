@@ -50,7 +50,9 @@ pub struct Config {
     pub certificates: CertificatesConfig,
     /// Its folder is relative to `data_dir`, unless it is absolute.
     pub gateway: GatewaySection,
+    /// Events stay here unless `kafka` says where else.
     pub event_log: eventlog::embedded::Config,
+    pub kafka: eventlog::kafka::Config,
     /// Its folder is relative to `data_dir`, unless it is absolute.
     pub shard: shard::group::Config,
 }
@@ -130,6 +132,7 @@ impl Default for Config {
             certificates: CertificatesConfig::default(),
             gateway: GatewaySection::default(),
             event_log: eventlog::embedded::Config::default(),
+            kafka: eventlog::kafka::Config::default(),
             shard: shard::group::Config::default(),
         }
     }
@@ -158,6 +161,7 @@ impl Config {
             https_port,
             emulator_port,
             admin_port,
+            kafka_bootstrap_servers,
             with_devices,
             ..
         } = arguments;
@@ -168,6 +172,9 @@ impl Config {
         self.https_port = https_port.unwrap_or(self.https_port);
         self.emulator_port = emulator_port.or(self.emulator_port);
         self.admin.port = admin_port.unwrap_or(self.admin.port);
+        if let Some(servers) = kafka_bootstrap_servers {
+            self.kafka.bootstrap_servers = servers;
+        }
         if !host_names.is_empty() {
             self.host_names = host_names;
         }

@@ -4,10 +4,12 @@
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use model::{EventPartition, Timestamp};
+use model::{EventPartition, Record, Timestamp};
 
-use crate::{Append, AppendError, EventLog, Offset, ReadError, ReadLimit, Start, Stored, Topic};
+use crate::{
+    Append, AppendError, EventLog, Offset, ReadError, ReadLimit, Start, Stored, Topic, encode_record_with_body,
+    view_record,
+};
 
 /// A log under test.
 type Log = Arc<dyn EventLog>;
@@ -49,12 +51,15 @@ async fn topic(log: &Log, name: &str, partitions: u32) -> Topic {
     topic
 }
 
-fn record(topic: &Topic, partition: EventPartition, record: impl Into<Bytes>) -> Append {
+/// A record with that body: not every log takes what is none.
+fn record(topic: &Topic, partition: EventPartition, body: impl AsRef<[u8]>) -> Append {
+    let mut record = Vec::new();
+    encode_record_with_body(&Record::default(), body.as_ref(), &mut record);
     Append { topic: topic.clone(), partition, record: record.into() }
 }
 
 async fn append(log: &Log, topic: &Topic, partition: EventPartition, text: &str) -> Offset {
-    let appended = log.append(vec![record(topic, partition, text.to_owned())]).await.unwrap();
+    let appended = log.append(vec![record(topic, partition, text)]).await.unwrap();
     assert_eq!(appended.len(), 1);
     appended[0].offset
 }
@@ -71,7 +76,8 @@ async fn read_all(log: &Log, topic: &Topic, partition: EventPartition) -> Vec<St
 }
 
 fn texts(stored: &[Stored]) -> Vec<String> {
-    stored.iter().map(|stored| String::from_utf8_lossy(&stored.record).into_owned()).collect()
+    let body = |stored: &Stored| view_record(&stored.record).unwrap().body;
+    stored.iter().map(|stored| String::from_utf8_lossy(&body(stored)).into_owned()).collect()
 }
 
 async fn topics_keep_their_partitions(log: &Log) {
@@ -137,7 +143,7 @@ async fn an_empty_append_is_fine(log: &Log) {
 async fn limits_bound_a_read(log: &Log) {
     let topic = topic(log, "conformance-limits", 1).await;
     log.append((0..10).map(|_| record(&topic, 0, vec![0; 100])).collect()).await.unwrap();
-    for (records, bytes, expected) in [(3, usize::MAX, 3), (10, 250, 2), (10, 1, 1), (10, 0, 1), (100, 1000, 10)] {
+    for (records, bytes, expected) in [(3, usize::MAX, 3), (10, 250, 2), (10, 1, 1), (10, 0, 1), (100, 2000, 10)] {
         let read = log.read(&topic, 0, 0, ReadLimit { records, bytes }).await.unwrap();
         assert_eq!(read.len(), expected, "{records} records, {bytes} bytes");
     }

@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 pub mod conformance;
 pub mod embedded;
+pub mod kafka;
 
 pub use proto::{decode_record, encode_record, encode_record_with_body, view_record};
 
