@@ -6,7 +6,7 @@ use crate::percent;
 
 /// The address of a link, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub enum Address {
     /// Where tokens are put.
     Cbs,
     /// Something of a device or module, in every reading of its ids; as it stands first.
@@ -22,7 +22,7 @@ pub(super) enum Address {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeviceNode {
+pub enum DeviceNode {
     Events,
     DeviceBound,
     Methods,
@@ -30,7 +30,7 @@ pub(super) enum DeviceNode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServiceNode {
+pub enum ServiceNode {
     DeviceBound,
     Feedback,
     FileNotifications,
@@ -145,5 +145,37 @@ mod tests {
         }
         assert_eq!(Address::parse("$CBS"), Address::Cbs);
         assert!(Address::recipients("/devices/d1/twin").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = Address::parse(&text);
+        }
+
+        /// As it stands, and with every byte of an id encoded.
+        #[test]
+        fn what_is_written_is_read(
+            device in "[A-Za-z0-9:.+%_#*?!(),=@$'-]{1,40}",
+            module in proptest::option::of("[A-Za-z0-9:.+%_#*?!(),=@$'-]{1,40}"),
+            before in proptest::sample::select(vec!["", "/", "amqps://hub.example.test/", "amqps://h:5671/"]),
+        ) {
+            let principal = Principal {
+                device_id: device.parse().unwrap(),
+                module_id: module.as_deref().map(|module| module.parse().unwrap()),
+            };
+            let path = |write: &dyn Fn(&str) -> String| {
+                let module = module.as_deref().map(|module| format!("/modules/{}", write(module)));
+                format!("{before}devices/{}{}/twin", write(&device), module.unwrap_or_default())
+            };
+            let encode = |id: &str| id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let read = |text: &str| match Address::parse(text) {
+                Address::Device { principals, node: DeviceNode::Twin } => principals,
+                other => panic!("{text}: {other:?}"),
+            };
+            let (plain, encoded) = (read(&path(&|id| id.to_owned())), read(&path(&encode)));
+            proptest::prop_assert_eq!(plain.first(), Some(&principal));
+            proptest::prop_assert!(encoded.len() <= 2 && encoded.contains(&principal), "{:?}", encoded);
+        }
     }
 }

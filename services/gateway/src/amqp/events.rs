@@ -70,7 +70,8 @@ impl Connection {
                     self.drain_device_bound(&principal);
                 }
             }
-            Some(Kind::Asked) | None => {}
+            Some(Kind::Asked) => self.links.get_mut(&id).into_iter().for_each(|link| link.drains_early = drain),
+            None => {}
             Some(Kind::Events) => {
                 if drain {
                     self.drain_events(id);
