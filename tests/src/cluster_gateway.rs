@@ -13,7 +13,7 @@ use rustls::{
 };
 use shard_client::{Precondition, ShardClient};
 
-use crate::{Cluster, Device, Mqtt, Presented, Received, TestResult, connect_with, eventually};
+use crate::{Amqp, Cluster, Device, Mqtt, Presented, Received, TestResult, connect_with, eventually};
 
 /// The name in their certificates and tokens.
 pub const CLUSTER_HOST: &str = "127.0.0.1";
@@ -58,6 +58,14 @@ impl ClusterGateway {
     /// A TLS connection to one of its ports.
     pub async fn stream(&self, address: SocketAddr, presented: Option<&Presented>) -> TestResult<Mqtt> {
         Ok(Mqtt::new(connect_with(address, CLUSTER_HOST, &self.authority, presented).await?))
+    }
+
+    /// An AMQP connection, open, whose peer has not said who it is.
+    pub async fn amqp(&self) -> TestResult<Amqp> {
+        let stream = connect_with(self.gateway.amqp_address(), CLUSTER_HOST, &self.authority, None).await?;
+        let mut client = Amqp::new(stream, None);
+        client.open(false).await?;
+        Ok(client)
     }
 
     /// A connection that was accepted.
