@@ -97,3 +97,19 @@ fn a_link_can_be_given_up_before_it_is_answered() {
         assert_eq!(pair.server_events, [Event::Detach { link, error: None }]);
     }
 }
+
+/// amqp R17: some clients take a word of the sender about its deliveries for one about their own.
+#[test]
+fn a_sender_says_nothing_of_its_deliveries_before_it_is_asked() {
+    let mut pair = Pair::open(Config::default(), Config::default());
+    let session = pair.begin();
+    let (client, server) = pair.link(session, Role::Receiver, "l", 10);
+    let id = send(&mut pair.server.connection, server, 1, b"x", false).unwrap();
+    pair.pump();
+    assert!(!pair.server.connection.settle(server, id, DeliveryState::Accepted));
+    assert!(pair.server.take_output(pair.now).is_empty());
+    assert!(pair.client.connection.settle(client, id, DeliveryState::Accepted));
+    pair.pump();
+    assert!(!pair.server.connection.settle(server, id, DeliveryState::Accepted), "the client has settled");
+    assert!(pair.server.take_output(pair.now).is_empty());
+}

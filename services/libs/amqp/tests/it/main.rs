@@ -21,7 +21,7 @@
 //! | R14 | `node_device`, `c_sdk_mssbcbs` | `amqp_c`, `amqp_java` |
 //! | R15 | the driver settles; `csharp_pipelined` and `node_device` show which | `amqp_telemetry::every_delivery_is_settled_also_when_thousands_are_sent`, `amqp_java`, `amqp_c` |
 //! | R16 | `python_uamqp_service`, the referee of `chaos` | every script |
-//! | R17 | `csharp_cloud_to_device` | `amqp_java::a_large_message_comes_in_frames_of_its_size`, `amqp_csharp` (a settled put-token) |
+//! | R17 | `links::a_sender_says_nothing_of_its_deliveries_before_it_is_asked`, `csharp_cloud_to_device` | `amqp_java::a_large_message_comes_in_frames_of_its_size`, `amqp_csharp` (a settled put-token) |
 //! | R18 | `csharp_cloud_to_device` | `amqp_csharp::messages_are_settled_by_both_sides`, `amqp_csharp::a_lock_that_is_lost_is_said_to_be` |
 //! | R19 | `refused_link`, `redirected_link`, `vectors::attach_and_refusal` | `amqp_rules::a_refusal_is_an_attach_to_nothing_and_a_detach` |
 //! | R20 | `credit_is_renewed`, `javascript_event_hubs` (before the answer to the attach), `limits` (the bound) | `amqp_csharp` |
