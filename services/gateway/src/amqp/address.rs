@@ -39,11 +39,7 @@ pub enum ServiceNode {
 impl Address {
     /// Literals compare without case, ids with it; scheme, host and port in front are ignored.
     pub fn parse(text: &str) -> Self {
-        let path = match text.split_once("://") {
-            Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-            None => text.strip_prefix('/').unwrap_or(text),
-        };
-        let segments: Vec<&str> = path.split('/').collect();
+        let segments: Vec<&str> = path_of(text).split('/').collect();
         let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
         let literals: Vec<&str> = lower.iter().map(String::as_str).collect();
         let id = |position: usize| segments.get(position).copied().unwrap_or_default();
@@ -83,6 +79,15 @@ impl Address {
             _ => Vec::new(),
         }
     }
+}
+
+/// Without `amqps://host:port` and a leading slash.
+pub(super) fn path_of(text: &str) -> &str {
+    let path = match text.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => text,
+    };
+    path.strip_prefix('/').unwrap_or(path)
 }
 
 /// Some clients encode ids, some do not, and ids may hold what looks encoded (amqp §2).
@@ -132,7 +137,12 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text), Address::Service(node), "{text}");
         }
-        for text in ["hub/ConsumerGroups/$Default/Partitions/0", "messages/events/", "sb://hub/x/$management"] {
+        for text in [
+            "hub/ConsumerGroups/$Default/Partitions/0",
+            "sb://h//hub/ConsumerGroups/$Default/Partitions/0",
+            "messages/events/",
+            "sb://hub/x/$management",
+        ] {
             assert_eq!(Address::parse(text), Address::EventHubs, "{text}");
         }
     }
