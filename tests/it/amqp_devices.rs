@@ -13,13 +13,13 @@ fn node(device: &Device, node: &str) -> String {
     format!("/{}/{node}", device.resource().split_once('/').map_or("", |(_, path)| path))
 }
 
-async fn send(hub: &Hub, device: &Device, headers: &[(&str, &str)], body: &str) -> TestResult {
+pub async fn send(hub: &Hub, device: &Device, headers: &[(&str, &str)], body: &str) -> TestResult {
     let path = format!("/devices/{}/messages/devicebound", device.device_id);
     hub.call_as(&hub.policy_token("service")?, "POST", &path, headers, body.as_bytes()).await?.expect(204)?;
     Ok(())
 }
 
-async fn queue_is(hub: &Hub, device: &Device, count: u64) -> TestResult {
+pub async fn queue_is(hub: &Hub, device: &Device, count: u64) -> TestResult {
     eventually("the queue's length", async || {
         let path = format!("/devices/{}", device.device_id);
         let device = hub.call("GET", &path, &[], &Json::Null).await?.expect(200)?.json()?;

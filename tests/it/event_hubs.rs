@@ -16,7 +16,7 @@ async fn back_end(hub: &Hub) -> TestResult<Amqp> {
     hub.amqp_as(&hub.policy_token("service")?).await
 }
 
-fn receiver(client: &mut Amqp, address: &str, epoch: Option<i64>) -> Attach {
+pub fn receiver(client: &mut Amqp, address: &str, epoch: Option<i64>) -> Attach {
     let properties = Fields::new(|map| {
         if let Some(epoch) = epoch {
             map.symbol("com.microsoft:epoch", &Value::Long(epoch));
@@ -72,8 +72,19 @@ async fn only_policies_that_may_read_hear_what_there_is() -> TestResult {
         ("events/ConsumerGroups/absent/Partitions/0", condition::NOT_FOUND),
         ("events/ConsumerGroups/$Default/Partitions/4", condition::NOT_FOUND),
         ("other/$management", condition::NOT_FOUND),
+        ("events", condition::NOT_FOUND),
     ] {
         let error = client.attach_receiver(address, 1).await?.expect_err("a refusal");
+        assert_eq!(&*error.condition, expected, "{address}");
+    }
+    // Events come from devices only.
+    for (address, expected) in [
+        ("events", condition::UNAUTHORIZED_ACCESS),
+        ("Events/Partitions/0", condition::UNAUTHORIZED_ACCESS),
+        ("amqps://hub/events/Publishers/p", condition::UNAUTHORIZED_ACCESS),
+        ("other", condition::NOT_FOUND),
+    ] {
+        let error = client.attach_sender(address).await?.expect_err("a refusal");
         assert_eq!(&*error.condition, expected, "{address}");
     }
     Ok(())

@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here is a failed test")]
 
 mod amqp;
+mod amqp_c;
+mod amqp_csharp;
 mod amqp_devices;
+mod amqp_drain;
+mod amqp_java;
+mod amqp_rules;
 mod amqp_service;
 mod amqp_telemetry;
 mod architecture;
@@ -21,6 +26,8 @@ mod disk_full;
 mod drain;
 mod durability;
 mod event_hubs;
+mod event_hubs_gateways;
+mod event_hubs_slow;
 mod explain;
 mod hostile;
 mod hostile_http2;

@@ -187,15 +187,20 @@ impl Amqp {
         Attach::new(format!("link-{}", self.next), role)
     }
 
+    /// Asks for a link without waiting.
+    pub fn attach_only(&mut self, attach: Attach, credit: u32) -> anyhow::Result<LinkId> {
+        let session = self.session.context("no session")?;
+        self.connection.attach(session, attach, credit).context("no link")
+    }
+
     /// The link with the hub's answer, or its refusal.
     pub async fn attach(
         &mut self,
         attach: Attach,
         credit: u32,
     ) -> anyhow::Result<Result<(LinkId, Box<Attach>), Refusal>> {
-        let session = self.session.context("no session")?;
         let is_sender = attach.role == Role::Sender;
-        let link = self.connection.attach(session, attach, credit).context("no link")?;
+        let link = self.attach_only(attach, credit)?;
         let answer = self
             .wait_for("the answer to an attach", |event| match event {
                 Event::Attached { link: of, attach } if *of == link => Some(attach.clone()),

@@ -6,6 +6,7 @@
 //!   Hub::curl  the same in the eyes of the real curl
 //!   Mqtt     raw MQTT 3.1.1 over TLS: packets one by one, and the end of the connection
 //!   Amqp     AMQP 1.0 over TLS or WebSocket, step by step
+//!   AmqpScript  AMQP 1.0 frame by frame, as a text says
 //!   WebSocket  raw frames on the HTTPS port, and a stream that MQTT runs over
 //!   Http2    raw frames of HTTP/2
 //!   Tls12    raw records of TLS 1.2, behind a handshake
@@ -17,6 +18,7 @@
 //! that was built beside them, or `$IRONHUB_BINARY`.
 
 mod amqp_client;
+mod amqp_script;
 mod attack;
 mod cluster;
 mod cluster_gateway;
@@ -35,6 +37,7 @@ mod tls12;
 mod websocket;
 
 pub use amqp_client::{Amqp, login, plain, put_token_request};
+pub use amqp_script::{AmqpScript, Frames, as_binary, bytes_of, encoded};
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
 pub use cluster::{Cluster, ClusterNode};
 pub use cluster_gateway::{CLUSTER_HOST, ClusterGateway, cluster_keys, new_cluster_device};

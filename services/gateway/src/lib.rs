@@ -11,7 +11,7 @@
 //! behind [`Front`], the same for all of them. It knows nothing of Raft, RocksDB or files.
 
 mod admission;
-mod amqp;
+pub mod amqp;
 mod announce;
 mod arrival;
 pub mod config;

@@ -6,7 +6,7 @@ use crate::percent;
 
 /// The address of a link, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub enum Address {
     /// Where tokens are put.
     Cbs,
     /// Something of a device or module, in every reading of its ids; as it stands first.
@@ -22,7 +22,7 @@ pub(super) enum Address {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeviceNode {
+pub enum DeviceNode {
     Events,
     DeviceBound,
     Methods,
@@ -30,7 +30,7 @@ pub(super) enum DeviceNode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServiceNode {
+pub enum ServiceNode {
     DeviceBound,
     Feedback,
     FileNotifications,
@@ -39,11 +39,7 @@ pub(super) enum ServiceNode {
 impl Address {
     /// Literals compare without case, ids with it; scheme, host and port in front are ignored.
     pub fn parse(text: &str) -> Self {
-        let path = match text.split_once("://") {
-            Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-            None => text.strip_prefix('/').unwrap_or(text),
-        };
-        let segments: Vec<&str> = path.split('/').collect();
+        let segments: Vec<&str> = path_of(text).split('/').collect();
         let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
         let literals: Vec<&str> = lower.iter().map(String::as_str).collect();
         let id = |position: usize| segments.get(position).copied().unwrap_or_default();
@@ -83,6 +79,15 @@ impl Address {
             _ => Vec::new(),
         }
     }
+}
+
+/// Without `amqps://host:port` and a leading slash.
+pub(super) fn path_of(text: &str) -> &str {
+    let path = match text.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => text,
+    };
+    path.strip_prefix('/').unwrap_or(path)
 }
 
 /// Some clients encode ids, some do not, and ids may hold what looks encoded (amqp §2).
@@ -132,7 +137,12 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text), Address::Service(node), "{text}");
         }
-        for text in ["hub/ConsumerGroups/$Default/Partitions/0", "messages/events/", "sb://hub/x/$management"] {
+        for text in [
+            "hub/ConsumerGroups/$Default/Partitions/0",
+            "sb://h//hub/ConsumerGroups/$Default/Partitions/0",
+            "messages/events/",
+            "sb://hub/x/$management",
+        ] {
             assert_eq!(Address::parse(text), Address::EventHubs, "{text}");
         }
     }
@@ -145,5 +155,36 @@ mod tests {
         }
         assert_eq!(Address::parse("$CBS"), Address::Cbs);
         assert!(Address::recipients("/devices/d1/twin").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = Address::parse(&text);
+        }
+
+        /// As it stands, and with every byte of an id encoded.
+        #[test]
+        fn what_is_written_is_read(
+            device in "[A-Za-z0-9:.+%_#*?!(),=@$'-]{1,40}",
+            module in proptest::option::of("[A-Za-z0-9:.+%_#*?!(),=@$'-]{1,40}"),
+            before in proptest::sample::select(vec!["", "/", "amqps://hub.example.test/", "amqps://h:5671/"]),
+        ) {
+            let principal = module.as_ref().map_or(device.clone(), |module| format!("{device}/{module}"));
+            let path = |write: &dyn Fn(&str) -> String| {
+                let module = module.as_deref().map(|module| format!("/modules/{}", write(module)));
+                format!("{before}devices/{}{}/twin", write(&device), module.unwrap_or_default())
+            };
+            let encode = |id: &str| id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let read = |text: &str| match Address::parse(text) {
+                Address::Device { principals, node: DeviceNode::Twin } => {
+                    principals.iter().map(ToString::to_string).collect()
+                }
+                _ => Vec::new(),
+            };
+            let (plain, encoded) = (read(&path(&|id| id.to_owned())), read(&path(&encode)));
+            proptest::prop_assert_eq!(plain.first(), Some(&principal));
+            proptest::prop_assert!(encoded.len() <= 2 && encoded.contains(&principal), "{:?}", encoded);
+        }
     }
 }

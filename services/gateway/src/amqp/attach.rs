@@ -54,6 +54,7 @@ impl Connection {
             Address::Device { principals, node } => self.attach_device(principals, Asked { link, attach, node }),
             Address::Service(node) => self.attach_service(link, &attach, node),
             Address::EventHubs => self.attach_event_hubs(link, &attach),
+            Address::Unknown if self.is_ingress(address) => self.attach_event_hubs(link, &attach),
             Address::Unknown => {
                 let error = error::unknown_address(&address.chars().take(300).collect::<String>());
                 self.refuse(link, error);
@@ -116,10 +117,12 @@ impl Connection {
             return self.attach_device_link(&principal, asked);
         }
         let Some(first) = principals.first().cloned() else { return };
+        // Who has shown nothing does not even learn whether there is such a device.
         if self.authority.is_empty() {
             return self.refuse_device(&first, vec![asked], &Refusal::NoCredential.into());
         }
         let model_id = model_id(&asked.attach);
+        self.waiting += 1;
         let waiting = self.arriving.entry(first.clone()).or_default();
         waiting.push(asked);
         if waiting.len() > 1 {
@@ -133,6 +136,7 @@ impl Connection {
 
     fn device_arrived(&mut self, first: &Principal, outcome: Result<Box<Admitted>, Refused>) {
         let waiting = self.arriving.remove(first).unwrap_or_default();
+        self.waiting -= waiting.len();
         match outcome {
             Ok(admitted) => {
                 let principal = admitted.principal.clone();

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     pub devices: HashMap<Principal, Box<Device>>,
     /// Of links that events go out on.
     pub readers: HashMap<LinkId, Box<Reader>>,
+    /// Those that wait for their place, also of links that are gone.
+    pub opening_readers: usize,
     /// Links that wait until a device of theirs is there; by the first reading of its address.
     pub arriving: HashMap<Principal, Vec<super::attach::Asked>>,
     pub operations: FuturesUnordered<Operation>,
@@ -62,7 +64,7 @@ pub(super) struct Connection {
     pub asking_for_feedback: HashSet<LinkId>,
     /// Devices with messages of this read that are not appended yet.
     pub unappended: Vec<Principal>,
-    /// What the peer sent and is not answered for.
+    /// What the peer sent and is not answered for: messages, and links of devices.
     pub waiting: usize,
     pub peer: SocketAddr,
     socket: Transport,
@@ -103,6 +105,7 @@ impl Connection {
             links: HashMap::new(),
             devices: HashMap::new(),
             readers: HashMap::new(),
+            opening_readers: 0,
             arriving: HashMap::new(),
             operations: FuturesUnordered::new(),
             blocked: HashSet::new(),

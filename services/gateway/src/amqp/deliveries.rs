@@ -145,7 +145,8 @@ impl Connection {
         self.send(id, Queued { tag: lock_token.to_bytes_le().into(), payload, in_hand: Some(in_hand) });
     }
 
-    /// The device says what becomes of a message; the answer is said after it is so (amqp R18).
+    /// The device says what becomes of a message. It hears whether that is so now: accepted, also when it rejected the
+    /// message or gave it back; C# takes anything else for a failure (amqp R18).
     pub(super) fn on_device_bound_outcome(&mut self, principal: &Principal, outcome: Outcome) {
         let Outcome { link, id, state, settled, .. } = outcome;
         let delivery = (link, id, settled);
@@ -169,7 +170,7 @@ impl Connection {
         };
         self.start(settling, move |connection, (principal, settled)| {
             match settled {
-                Ok(()) => connection.settle(delivery, state.unwrap_or(DeliveryState::Accepted)),
+                Ok(()) => connection.settle(delivery, DeliveryState::Accepted),
                 Err(error) => {
                     tracing::debug!(%principal, %error, "a message is not settled");
                     connection.settle(delivery, DeliveryState::rejected(error::message(&error)));

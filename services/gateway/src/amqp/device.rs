@@ -119,12 +119,14 @@ impl Connection {
             }
         }
         let Some(model_id) = model else { return self.begin_device_link(principal, link, &attach, purpose) };
+        self.waiting += 1;
         let (front, owner) = (self.front.clone(), principal.clone());
         let announced = async move {
             let announced = front.shard_client.announce_model(&owner, &model_id).await;
             (owner, model_id, announced)
         };
         self.start(announced, move |connection, (principal, model_id, announced)| {
+            connection.waiting -= 1;
             let front = connection.front.clone();
             let Some(device) = connection.device(&principal, connection_id) else { return };
             if announced.is_ok() {
@@ -163,6 +165,7 @@ impl Connection {
         }
         match purpose {
             DeviceLink::DeviceBound | DeviceLink::MethodCalls | DeviceLink::MethodAnswers => {
+                self.waiting += 1;
                 self.change_interests(principal, Then::Accept { link, answer: Box::new(answer), kind });
             }
             _ => self.accept(link, answer, CREDIT, kind),

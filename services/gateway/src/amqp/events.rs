@@ -65,20 +65,12 @@ impl Connection {
     pub(super) fn on_credit(&mut self, id: LinkId, drain: bool) {
         self.on_room(id);
         match self.links.get(&id).map(|link| link.kind.clone()) {
-            Some(Kind::Device(principal, DeviceLink::DeviceBound)) => {
-                if drain {
-                    self.drain_device_bound(&principal);
-                }
-            }
-            Some(Kind::Asked) | None => {}
-            Some(Kind::Events) => {
-                if drain {
-                    self.drain_events(id);
-                }
-            }
+            Some(Kind::Asked) => self.links.get_mut(&id).into_iter().for_each(|link| link.drains_early = drain),
+            Some(Kind::Device(principal, DeviceLink::DeviceBound)) if drain => self.drain_device_bound(&principal),
+            Some(Kind::Events) if drain => self.drain_events(id),
             // What there was is sent.
             Some(_) if drain => _ = self.protocol.drained(id),
-            Some(_) => {}
+            Some(_) | None => {}
         }
     }
 

@@ -53,7 +53,8 @@ impl Connection {
         });
     }
 
-    /// Accepted and rejected batches are done with; others go to the next who listens.
+    /// Accepted and rejected batches are done with; others go to the next who listens. The answer says whether that is so
+    /// now (amqp R18).
     pub(super) fn on_feedback_outcome(&mut self, outcome: Outcome) {
         let Outcome { link, id, state, settled, .. } = outcome;
         let delivery = (link, id, settled);
@@ -78,7 +79,7 @@ impl Connection {
             connection.settle(
                 delivery,
                 match done {
-                    Ok(()) => state.unwrap_or(DeliveryState::Accepted),
+                    Ok(()) => DeliveryState::Accepted,
                     Err(error) => DeliveryState::rejected(error::message(&error)),
                 },
             );

@@ -34,14 +34,14 @@ pub(super) struct Changing {
 }
 
 impl Changing {
-    /// Requests that will not be answered.
+    /// Requests and links that will not be answered.
     pub fn unanswered(&self) -> usize {
         unanswered(&self.waiting)
     }
 }
 
 fn unanswered(waiting: &[Then]) -> usize {
-    waiting.iter().filter(|then| matches!(then, Then::AnswerTwin(_))).count()
+    waiting.iter().filter(|then| !matches!(then, Then::Nothing)).count()
 }
 
 impl Device {
@@ -57,10 +57,17 @@ impl Device {
 }
 
 impl Connection {
-    /// Tells the shard what the device wants now, if that is new, and then does that.
+    /// Tells the shard what the device wants now, if that is new, and then does that. What the peer waits for counts as
+    /// waiting already.
     pub(super) fn change_interests(&mut self, principal: &Principal, then: Then) {
-        let Some(device) = self.devices.get_mut(principal) else { return };
-        device.changing.waiting.push(then);
+        let Some(device) = self.devices.get_mut(principal) else {
+            self.waiting -= unanswered(&[then]);
+            return;
+        };
+        let waiting = &mut device.changing.waiting;
+        if !matches!((waiting.last(), &then), (Some(Then::Nothing), Then::Nothing)) {
+            waiting.push(then);
+        }
         if device.changing.is_under_way {
             return;
         }
@@ -106,16 +113,19 @@ impl Connection {
     fn follow(&mut self, principal: &Principal, then: Then, told: &Result<(), SessionError>) {
         match then {
             Then::Nothing => {}
-            Then::Accept { link, answer, kind } => match told {
-                Ok(()) => self.accept(link, *answer, CREDIT, kind),
-                Err(error) => {
-                    let error = error::detach_forced(error.to_string());
-                    self.refuse(link, error);
-                    if let Kind::Device(principal, purpose) = kind {
-                        self.device_link_ended(link, &principal, purpose);
+            Then::Accept { link, answer, kind } => {
+                self.waiting -= 1;
+                match told {
+                    Ok(()) => self.accept(link, *answer, CREDIT, kind),
+                    Err(error) => {
+                        let error = error::detach_forced(error.to_string());
+                        self.refuse(link, error);
+                        if let Kind::Device(principal, purpose) = kind {
+                            self.device_link_ended(link, &principal, purpose);
+                        }
                     }
                 }
-            },
+            }
             Then::AnswerTwin(asked) => self.answer_subscription(principal, *asked, told.is_ok()),
         }
     }

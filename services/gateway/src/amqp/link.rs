@@ -56,6 +56,8 @@ pub(super) struct Link {
     pub early: Vec<Delivery>,
     /// Their bytes.
     early_claim: Option<ByteClaim>,
+    /// The newest flow that came early asks for what there is, and to hear that it was all.
+    pub drains_early: bool,
     outbox: VecDeque<Queued>,
     /// Deliveries that were sent and wait for an outcome.
     pub in_hand: HashMap<u32, InHand>,
@@ -85,6 +87,7 @@ impl Link {
             kind: Kind::Asked,
             early: Vec::new(),
             early_claim: None,
+            drains_early: false,
             outbox: VecDeque::new(),
             in_hand: HashMap::new(),
         }
@@ -99,16 +102,16 @@ impl Queued {
 }
 
 impl Connection {
-    /// Takes a link that was asked for, and looks at what came early. One that is gone meanwhile is over.
+    /// Takes a link that was asked for, and looks at what came early (amqp R22). One that is gone meanwhile is over.
     pub(super) fn accept(&mut self, id: LinkId, answer: Attach, credit: u32, kind: Kind) {
         let Some(link) = self.links.get_mut(&id) else { return self.link_ended(id, kind) };
         link.kind = kind;
-        let early = std::mem::take(&mut link.early);
+        let (early, drains) = (std::mem::take(&mut link.early), link.drains_early);
         let _claim = link.early_claim.take();
         self.waiting -= early.len();
         self.protocol.accept(id, answer, credit);
         early.into_iter().for_each(|delivery| self.on_delivery(delivery));
-        self.on_credit(id, false);
+        self.on_credit(id, drains);
     }
 
     /// Keeps a delivery until its link is answered.

@@ -14,7 +14,7 @@
 //! Authorisation belongs to the connection, never to a session or a link (amqp §1.4). What takes time runs beside the
 //! poll, as an operation that says what to do with its outcome (operation.rs).
 
-mod address;
+pub mod address;
 mod attach;
 mod authority;
 mod cbs;
@@ -23,7 +23,7 @@ mod connection;
 mod deliveries;
 mod device;
 mod error;
-mod event_hubs;
+pub mod event_hubs;
 mod events;
 mod feedback;
 mod goodbye;

@@ -86,7 +86,9 @@ impl Receivers {
             self.release(place, previous);
         }
         let there = self.at(place);
-        if claim.epoch.is_none() && (there.len() >= SHARED_MAX || self.count >= RECEIVERS_MAX) {
+        // With an epoch it takes the place of those that are there: only at an empty one there are more than before.
+        let is_full = self.count >= RECEIVERS_MAX && (claim.epoch.is_none() || there.is_empty());
+        if is_full || (claim.epoch.is_none() && there.len() >= SHARED_MAX) {
             let names = there.iter().map(|receiver| receiver.name.clone()).collect();
             return Err(Reason::TooMany(v1::ConnectedReceivers { names }));
         }

@@ -95,6 +95,23 @@ fn under_a_new_leader_everyone_gets_back_what_was_not_taken() -> Result<(), Reas
     Ok(())
 }
 
+#[test]
+fn all_receivers_together_are_bounded_and_an_epoch_may_still_be_taken_over() -> Result<(), Reason> {
+    let mut receivers = Receivers::new(1);
+    let elsewhere = |partition| Place { partition, ..place() };
+    for partition in 0..RECEIVERS_MAX as u32 {
+        receivers.claim(&elsewhere(partition), claim(Some(0), "r"))?;
+    }
+    for epoch in [None, Some(9)] {
+        let refused = receivers.claim(&elsewhere(u32::MAX), claim(epoch, "one more"));
+        assert_eq!(refused, Err(Reason::TooMany(v1::ConnectedReceivers::default())));
+    }
+    receivers.claim(&place(), claim(Some(0), "newer"))?;
+    assert_eq!(displaced(&mut receivers), [(1, "newer".to_owned())]);
+    assert_eq!(receivers.count, RECEIVERS_MAX);
+    Ok(())
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Claim { epoch: Option<i64> },

@@ -3,6 +3,8 @@
 use amqp::Error;
 use model::EventPartition;
 
+use crate::amqp::address::path_of;
+
 /// Port of AMQP over TLS; clients have it compiled in.
 const PORT: u16 = 5671;
 
@@ -50,15 +52,6 @@ pub(super) fn partition_id(text: &str) -> Option<EventPartition> {
     let partition = text.parse().ok()?;
     let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     is_canonical.then_some(partition)
-}
-
-/// Without `amqps://host:port` and a leading slash.
-fn path_of(text: &str) -> &str {
-    let path = match text.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => text,
-    };
-    path.strip_prefix('/').unwrap_or(path)
 }
 
 fn strip_hub(path: &str) -> Option<&str> {

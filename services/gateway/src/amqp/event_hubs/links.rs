@@ -3,7 +3,7 @@
 use amqp::{Attach, AttachTarget, Delivery, DeliveryState, LinkId, Role};
 use auth::Operation;
 
-use super::{Endpoint, Node, ReceiverOptions, management, reading::Reader};
+use super::{Address, Endpoint, Node, Reader, ReceiverOptions, management};
 use crate::amqp::{
     attach::CREDIT,
     authority::Refused,
@@ -34,13 +34,19 @@ impl Connection {
             Ok(Node::Partition { consumer_group, partition }) => match ReceiverOptions::of(attach) {
                 Ok(options) => {
                     let answer = ReceiverOptions::answer(attach);
-                    let opened = Reader::open(self.front.clone(), consumer_group, partition, options);
-                    self.start(opened, move |connection, opened| connection.reader_opened(link, answer, opened));
+                    self.open_reader(link, answer, consumer_group, partition, options);
                 }
                 Err(refusal) => self.refuse(link, refusal.into()),
             },
             Err(refusal) => self.refuse(link, refusal.into()),
         }
+    }
+
+    /// Whether it is where one would send events to, if this were any event hub; that is refused in its own words (amqp
+    /// §8.2).
+    pub(in crate::amqp) fn is_ingress(&self, address: &str) -> bool {
+        let is_ours = |event_hub: &str| event_hub.eq_ignore_ascii_case(&self.front.config.event_hub_name);
+        matches!(Address::parse(address), Some(Address::Ingress { event_hub }) if is_ours(event_hub))
     }
 
     /// A token for the hub, for the event hub, or for anything below it (amqp §8.7).
@@ -65,22 +71,29 @@ impl Connection {
         }
     }
 
+    /// Why a reader that has waited for its place does not begin, after all.
+    pub(super) fn refuses_reader(&self, reader: &Reader) -> Option<amqp::Error> {
+        match self.may_read_events() {
+            Err(refused) => Some(error::refused(&refused)),
+            Ok(()) => self.lacks_group(reader),
+        }
+    }
+
+    fn lacks_group(&self, reader: &Reader) -> Option<amqp::Error> {
+        Some(reader.check(&*self.front.settings()?)?.into())
+    }
+
     /// Ends the links that no token allows any more, and those to consumer groups that are gone.
     pub(in crate::amqp) fn recheck_event_hubs(&mut self) {
-        let is_allowed = self.may_read_events();
+        let is_allowed = self.may_read_events().map_err(|refused| error::refused(&refused));
         let mut ended = Vec::new();
         for (id, link) in &self.links {
-            match (&link.kind, &is_allowed) {
-                (Kind::ManagementRequests | Kind::ManagementAnswers { .. } | Kind::Events, Err(refused)) => {
-                    ended.push((*id, error::refused(refused)));
-                }
-                (Kind::Events, Ok(())) => {
-                    let settings = self.front.settings();
-                    let reader = self.readers.get(id).zip(settings);
-                    ended.extend(reader.and_then(|(reader, settings)| Some((*id, reader.check(&settings)?.into()))));
-                }
-                _ => {}
-            }
+            let is_ours = matches!(link.kind, Kind::ManagementRequests | Kind::ManagementAnswers { .. } | Kind::Events);
+            let error = match &is_allowed {
+                Err(error) if is_ours => Some(error.clone()),
+                _ => self.readers.get(id).and_then(|reader| self.lacks_group(reader)),
+            };
+            ended.extend(error.map(|error| (*id, error)));
         }
         ended.into_iter().for_each(|(id, error)| self.detach(id, error));
     }

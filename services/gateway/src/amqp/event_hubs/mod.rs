@@ -11,7 +11,7 @@
 //!
 //! Sequence number and offset of an event are its offset in the event log, the latter as a decimal text.
 
-mod address;
+pub mod address;
 mod endpoint;
 mod event;
 mod links;
@@ -20,7 +20,7 @@ mod options;
 mod reading;
 mod receiver;
 mod refusal;
-mod start_position;
+pub mod start_position;
 
 pub(super) use reading::Reader;
 

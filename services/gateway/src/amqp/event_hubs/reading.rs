@@ -18,6 +18,8 @@ use crate::{
 
 /// Events that one reader sends before others have their turn.
 const TURN_MAX: usize = 256;
+/// Readers of one connection, those that wait for their place included.
+const READERS_MAX: usize = 1024;
 
 /// A receiver that has its place.
 pub(in crate::amqp) struct Reader {
@@ -33,7 +35,9 @@ pub(in crate::amqp) struct Reader {
 }
 
 impl Reader {
-    /// Finds the start and claims the place.
+    /// Finds the start, then claims the place: who asks for nonsense displaces nobody. What is enqueued while the claim
+    /// waits came after the attach, so a reader from `@latest` on gets it, though the receiver that it displaces may have
+    /// had it as well; the other way round it could be missed by both.
     pub(super) async fn open(
         front: Arc<Front>,
         consumer_group: String,
@@ -69,7 +73,8 @@ impl Reader {
                 return Ok(turn > 0);
             }
             let Poll::Ready(payload) = self.receiver.poll_next(context) else {
-                if std::mem::take(&mut self.is_draining) {
+                if self.is_draining && self.receiver.is_at_end() {
+                    self.is_draining = false;
                     protocol.drained(link);
                 }
                 return Ok(turn > 0);
@@ -86,14 +91,39 @@ impl Reader {
 }
 
 impl Connection {
-    pub(super) fn reader_opened(&mut self, link: LinkId, answer: Attach, opened: Result<Box<Reader>, Refusal>) {
+    /// Begins to read a partition for a link.
+    pub(super) fn open_reader(
+        &mut self,
+        link: LinkId,
+        answer: Attach,
+        consumer_group: String,
+        partition: EventPartition,
+        options: ReceiverOptions,
+    ) {
+        if self.readers.len() + self.opening_readers >= READERS_MAX {
+            return self.refuse(link, Refusal::TooManyReaders(READERS_MAX).into());
+        }
+        self.opening_readers += 1;
+        let opened = Reader::open(self.front.clone(), consumer_group, partition, options);
+        self.start(opened, move |connection, opened| {
+            connection.opening_readers -= 1;
+            connection.reader_opened(link, answer, opened);
+        });
+    }
+
+    fn reader_opened(&mut self, link: LinkId, answer: Attach, opened: Result<Box<Reader>, Refusal>) {
+        if !self.links.contains_key(&link) {
+            return; // gone meanwhile
+        }
         match opened {
-            // It may have gone meanwhile.
-            Ok(reader) if self.links.contains_key(&link) => {
-                self.readers.insert(link, reader);
-                self.accept(link, answer, 0, Kind::Events);
-            }
-            Ok(_) => {}
+            // Tokens and settings may have changed meanwhile.
+            Ok(reader) => match self.refuses_reader(&reader) {
+                None => {
+                    self.readers.insert(link, reader);
+                    self.accept(link, answer, 0, Kind::Events);
+                }
+                Some(error) => self.refuse(link, error),
+            },
             Err(refusal) => self.refuse(link, refusal.into()),
         }
     }

@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -41,6 +44,8 @@ struct Partition {
     event_log: Arc<dyn EventLog>,
     topic: Topic,
     partition: EventPartition,
+    /// The newest read found nothing.
+    is_at_end: AtomicBool,
 }
 
 struct Fetched {
@@ -60,7 +65,7 @@ impl Receiver {
         let next = event_log.find(&topic, partition, options.start.start(&bounds)?).await?;
         Ok(Self {
             appended: Some(event_log.appended()),
-            partition: Arc::new(Partition { event_log, topic, partition }),
+            partition: Arc::new(Partition { event_log, topic, partition, is_at_end: AtomicBool::new(false) }),
             wants_last_enqueued: options.wants_last_enqueued,
             at_hand: VecDeque::new(),
             last_enqueued: None,
@@ -86,6 +91,11 @@ impl Receiver {
                 return Poll::Ready(Ok(&self.message));
             }
         }
+    }
+
+    /// Whether there is nothing more, as of the last [poll](Self::poll_next); otherwise that may still be looked up.
+    pub fn is_at_end(&self) -> bool {
+        self.at_hand.is_empty() && self.partition.is_at_end.load(Ordering::Relaxed)
     }
 
     /// Starts a read, unless one is under way.
@@ -146,9 +156,13 @@ impl Partition {
 async fn fetch(partition: Arc<Partition>, from: Offset, mut appended: watch::Receiver<u64>) -> Fetched {
     loop {
         appended.borrow_and_update();
+        partition.is_at_end.store(false, Ordering::Relaxed);
         let result = partition.read(from).await;
-        if result.as_ref().is_ok_and(|(read, _)| read.is_empty()) && appended.changed().await.is_ok() {
-            continue;
+        if result.as_ref().is_ok_and(|(read, _)| read.is_empty()) {
+            partition.is_at_end.store(true, Ordering::Relaxed);
+            if appended.changed().await.is_ok() {
+                continue;
+            }
         }
         return Fetched { appended, result };
     }

@@ -33,6 +33,8 @@ pub enum Refusal {
     Epoch(i64),
     #[error("{0}")]
     Read(#[from] ReadError),
+    #[error("A connection reads with {0} receivers at most.")]
+    TooManyReaders(usize),
     /// The wording is the real service's where clients have been seen to read it.
     #[error("{}", describe(.0))]
     Claim(#[from] ClaimError),
@@ -49,6 +51,7 @@ fn describe(error: &ClaimError) -> String {
         ClaimError::HigherEpoch(epoch) => format!(
             "A receiver with the higher epoch '{epoch}' already exists. A new receiver needs this epoch or a higher one."
         ),
+        ClaimError::TooMany { names } if names.is_empty() => "The hub has as many receivers as it may have.".to_owned(),
         ClaimError::TooMany { names } => format!(
             "Exceeded the maximum number of allowed receivers per partition in a consumer group which is {}. List of \
              connected receivers - {}.",
@@ -79,7 +82,9 @@ impl From<Refusal> for Error {
             Refusal::Displaced { .. } | Refusal::Claim(ClaimError::EpochReceiver(_) | ClaimError::HigherEpoch(_)) => {
                 condition::LINK_STOLEN
             }
-            Refusal::Claim(ClaimError::TooMany { .. }) => condition::RESOURCE_LIMIT_EXCEEDED,
+            Refusal::TooManyReaders(_) | Refusal::Claim(ClaimError::TooMany { .. }) => {
+                condition::RESOURCE_LIMIT_EXCEEDED
+            }
             Refusal::Claim(ClaimError::Unavailable(_)) => SERVER_BUSY,
             Refusal::Read(ReadError::Trimmed { .. } | ReadError::Unavailable(_)) => condition::INTERNAL_ERROR,
         };

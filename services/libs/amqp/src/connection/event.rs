@@ -49,7 +49,7 @@ pub enum Event {
     /// A complete delivery. Unless it is settled, [`settle`](super::Connection::settle) it.
     Delivery(Delivery),
     /// The receiver at the other end takes `credit` deliveries. With `drain` it wants those that are there at once, and
-    /// then [`drained`](super::Connection::drained).
+    /// then [`drained`](super::Connection::drained); once its credit is used up it has been told.
     Credit { link: LinkId, credit: u32, drain: bool },
     /// The sender at the other end has nothing more; what was asked for with [`drain`](super::Connection::drain) is over.
     Drained { link: LinkId },

@@ -40,6 +40,8 @@ pub(super) struct Link {
     /// As receiver: deliveries that wait to be settled.
     pub unsettled: u32,
     pub is_draining: bool,
+    /// The peer asked how we stand before we have answered its attach; our flow comes behind the answer (amqp R12, R30).
+    pub owes_flow: bool,
     /// Bytes of a message; 0: no limit (amqp R26).
     pub message_bytes_max: u64,
     pub incomplete: Option<Box<Incomplete>>,
@@ -57,6 +59,7 @@ impl Link {
             credit_window: 0,
             unsettled: 0,
             is_draining: false,
+            owes_flow: false,
             message_bytes_max: 0,
             incomplete: None,
         }
@@ -102,6 +105,11 @@ impl Link {
             self.credit_window = 0;
             shared.event(Event::Drained { link: self.id });
         }
+    }
+
+    /// Whether the receiver at the other end waits to hear that there is nothing more.
+    fn is_drained_by_peer(&self) -> bool {
+        self.role == Role::Sender && self.state == LinkState::Attached && self.is_draining
     }
 
     /// Raises the credit when it is time: before it runs out (amqp R13), but not for every single message. Whether it did.
@@ -193,7 +201,10 @@ impl Session {
             answer.name = name.into();
         }
         self.write_attach(id, answer, shared);
-        self.renew_credit(id, shared);
+        if self.link_mut(id).is_some_and(|link| std::mem::take(&mut link.owes_flow) | link.top_up()) {
+            self.write_flow(Some(id), shared);
+        }
+        self.end_drain(id, shared);
         true
     }
 
@@ -307,16 +318,23 @@ impl Session {
 
     /// Nothing more is there for a receiver that drains: the credit is used up (AMQP 1.0 §2.6.7).
     pub fn drained(&mut self, id: LinkId, shared: &mut Shared) -> bool {
-        let Some(link) = self.link_mut(id).filter(|link| link.role == Role::Sender && link.is_draining) else {
-            return false;
-        };
+        let Some(link) = self.link_mut(id).filter(|link| link.is_drained_by_peer()) else { return false };
         link.delivery_count = link.delivery_count.wrapping_add(link.credit);
         link.credit = 0;
+        self.end_drain(id, shared);
+        true
+    }
+
+    /// Tells a receiver that drains that its credit is used up, be it by messages; behind the last frame of those.
+    pub fn end_drain(&mut self, id: LinkId, shared: &mut Shared) {
+        let is_half_sent = self.half_sent.as_ref().is_some_and(|half_sent| half_sent.link == id);
+        if is_half_sent || !self.link(id).is_some_and(|link| link.is_drained_by_peer() && link.credit == 0) {
+            return;
+        }
         self.write_flow(Some(id), shared);
         if let Some(link) = self.link_mut(id) {
             link.is_draining = false;
         }
-        true
     }
 }
 

@@ -58,6 +58,7 @@ impl Session {
             self.half_sent =
                 Some(Box::new(HalfSent { link: id, settled: outgoing.settled, rest: Bytes::copy_from_slice(rest) }));
         }
+        self.end_drain(id, shared);
         Ok(delivery_id)
     }
 
@@ -90,6 +91,8 @@ impl Session {
         if rest > 0 {
             half_sent.rest.advance(half_sent.rest.len() - rest);
             self.half_sent = Some(half_sent);
+        } else {
+            self.end_drain(half_sent.link, shared);
         }
     }
 

@@ -161,7 +161,12 @@ impl Session {
                 Some(found) => {
                     let id = found.id;
                     found.on_flow(flow, shared);
+                    if found.state == LinkState::Asked {
+                        found.owes_flow |= flow.echo;
+                        return Ok(());
+                    }
                     self.renew_credit(id, shared);
+                    self.end_drain(id, shared);
                     link = Some(id);
                 }
                 None if may_be_gone => return Ok(()),

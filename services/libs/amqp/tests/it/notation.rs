@@ -8,7 +8,9 @@
 
 use std::{iter::Peekable, str::Chars};
 
-use amqp::{Descriptor, Value, put_described, put_list, put_map, put_strings, put_symbols, put_value};
+use amqp::{
+    AMQP_HEADER, Descriptor, SASL_HEADER, Value, put_described, put_list, put_map, put_strings, put_symbols, put_value,
+};
 
 const NAMES: [(&str, u64); 30] = [
     ("open", 0x10),
@@ -199,6 +201,34 @@ pub fn hexadecimal(text: &str) -> Vec<u8> {
     let digits: Vec<char> = text.chars().filter(|digit| !digit.is_whitespace()).collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).expect("hexadecimal digits");
     digits.chunks(2).map(byte).collect()
+}
+
+/// What goes over the wire for a line: `amqp`, `sasl`, `heartbeat`, `hex 00..`, or a frame: `0 begin{...}` with its channel,
+/// `sasl-init{...}` without, and behind `|` a payload: sections of a message, `bytes 500`, or `hex 00..`.
+pub fn wire(line: &str) -> Vec<u8> {
+    match line {
+        "amqp" => return AMQP_HEADER.to_vec(),
+        "sasl" => return SASL_HEADER.to_vec(),
+        "heartbeat" => return hexadecimal("0000000802000000"),
+        _ => {}
+    }
+    if let Some(bytes) = line.strip_prefix("hex ") {
+        return hexadecimal(bytes);
+    }
+    let (kind, channel, rest) = match line.split_once(' ') {
+        Some((channel, rest)) if channel.parse::<u16>().is_ok() => (0, channel.parse().expect("a channel"), rest),
+        _ => (1, 0_u16, line),
+    };
+    let (performative, payload) = rest.split_once(" | ").unwrap_or((rest, ""));
+    let mut body = encode(performative);
+    match payload.split_once(' ') {
+        Some(("bytes", count)) => body.extend(std::iter::repeat_n(b'x', count.parse().expect("a number"))),
+        Some(("hex", bytes)) => body.extend(hexadecimal(bytes)),
+        _ => body.extend(encode(payload)),
+    }
+    let size = (body.len() as u32 + 8).to_be_bytes();
+    let [c0, c1] = channel.to_be_bytes();
+    [size.as_slice(), &[2, kind, c0, c1], &body].concat()
 }
 
 /// The value as text.

@@ -47,11 +47,11 @@ impl Player {
     fn line(&mut self, line: &str) {
         writeln!(self.transcript, "{line}").unwrap();
         if let Some(frame) = line.strip_prefix(">> ") {
-            self.input.extend_from_slice(&wire(frame));
+            self.input.extend_from_slice(&notation::wire(frame));
             return;
         }
         if let Some(frame) = line.strip_prefix("> ") {
-            self.input.extend_from_slice(&wire(frame));
+            self.input.extend_from_slice(&notation::wire(frame));
         } else if let Some(action) = line.strip_prefix(". ") {
             self.act(action);
         } else if let Some(seconds) = line.strip_prefix("+ ") {
@@ -258,31 +258,6 @@ fn data_summary(data: &[u8]) -> String {
     } else {
         format!("data of {} bytes", data.len())
     }
-}
-
-fn wire(line: &str) -> Vec<u8> {
-    match line {
-        "amqp" => return AMQP_HEADER.to_vec(),
-        "sasl" => return SASL_HEADER.to_vec(),
-        "heartbeat" => return notation::hexadecimal("0000000802000000"),
-        _ => {}
-    }
-    if let Some(bytes) = line.strip_prefix("hex ") {
-        return notation::hexadecimal(bytes);
-    }
-    let (kind, channel, rest) = match line.split_once(' ') {
-        Some((channel, rest)) if channel.parse::<u16>().is_ok() => (0, channel.parse().unwrap(), rest),
-        _ => (1, 0_u16, line),
-    };
-    let (performative, payload) = rest.split_once(" | ").unwrap_or((rest, ""));
-    let mut body = notation::encode(performative);
-    match payload.strip_prefix("bytes ") {
-        Some(count) => body.extend(std::iter::repeat_n(b'x', count.parse().unwrap())),
-        None => body.extend(notation::encode(payload)),
-    }
-    let size = (body.len() as u32 + 8).to_be_bytes();
-    let [c0, c1] = channel.to_be_bytes();
-    [size.as_slice(), &[2, kind, c0, c1], &body].concat()
 }
 
 fn error(condition: &str) -> Error {

@@ -76,11 +76,12 @@ async fn everything_in_order_and_then_what_comes() -> Result<(), Failed> {
     log.append(0, numbers(0..1000)).await?;
     let mut receiver = log.receiver(StartPosition::EARLIEST).await?;
     for number in 0..1000 {
+        assert!(!receiver.is_at_end(), "before {number}");
         assert_eq!(next(&mut receiver).await?, (number, number.to_string()));
     }
-    assert!(is_waiting(&mut receiver).await);
+    assert!(is_waiting(&mut receiver).await && receiver.is_at_end());
     log.append(1, numbers(0..3)).await?;
-    assert!(is_waiting(&mut receiver).await, "another partition");
+    assert!(is_waiting(&mut receiver).await && receiver.is_at_end(), "another partition");
     for number in 1000..1100 {
         log.append(0, numbers(number..number + 1)).await?;
         assert_eq!(next(&mut receiver).await?, (number, number.to_string()));
