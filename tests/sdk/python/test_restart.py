@@ -7,6 +7,7 @@ import time
 import certifi
 import pytest
 from azure.iot.device import MethodResponse
+from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from uamqp import errors
 
