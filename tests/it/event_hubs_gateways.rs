@@ -14,7 +14,7 @@ const PARTITION: &str = "events/ConsumerGroups/$Default/Partitions/1";
 /// Receivers without epoch of one partition and consumer group.
 const SHARED_MAX: usize = 5;
 
-async fn start() -> TestResult<(Cluster, ClusterGateway, ClusterGateway)> {
+pub async fn start() -> TestResult<(Cluster, ClusterGateway, ClusterGateway)> {
     let cluster = Cluster::start(|config| shard::Config { disk_reserve_bytes: 0, ..config }).await?;
     let (first, second) = (ClusterGateway::start(&cluster).await?, ClusterGateway::start(&cluster).await?);
     let service = SharedAccessPolicy {
@@ -29,7 +29,7 @@ async fn start() -> TestResult<(Cluster, ClusterGateway, ClusterGateway)> {
 }
 
 /// A back end's connection, once the gateway has the settings.
-async fn back_end(gateway: &ClusterGateway) -> TestResult<Amqp> {
+pub async fn back_end(gateway: &ClusterGateway) -> TestResult<Amqp> {
     let token = token(CLUSTER_HOST, &cluster_keys(10).primary, Some("service"));
     let mut connected = None;
     eventually("the settings", async || {

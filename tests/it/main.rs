@@ -29,6 +29,7 @@ mod event_hubs;
 mod event_hubs_gateways;
 mod event_hubs_slow;
 mod explain;
+mod file_notifications;
 mod hostile;
 mod hostile_http2;
 mod hostile_packets;

@@ -27,6 +27,7 @@ pub struct Config {
     pub limits: Limits,
     pub https: crate::https::Limits,
     pub cloud_to_device: CloudToDevice,
+    pub file_notifications: FileNotifications,
 }
 
 impl Default for Config {
@@ -42,7 +43,24 @@ impl Default for Config {
             limits: Limits::default(),
             https: crate::https::Limits::default(),
             cloud_to_device: CloudToDevice::default(),
+            file_notifications: FileNotifications::default(),
         }
+    }
+}
+
+/// What back ends hear of files that devices uploaded (messaging §11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileNotifications {
+    /// How long a back end may have a notification in hand.
+    pub lock_seconds: u64,
+    /// How often a notification may be given back; then it is dropped.
+    pub max_delivery_count: u32,
+}
+
+impl Default for FileNotifications {
+    fn default() -> Self {
+        Self { lock_seconds: 60, max_delivery_count: 10 }
     }
 }
 

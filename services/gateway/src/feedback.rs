@@ -1,7 +1,7 @@
 //! What became of messages for devices, as back ends read it (messaging §4.7): the same for every protocol head.
 
 use serde_json::{Value, json};
-use shard_client::{Feedback, FeedbackBatch, FeedbackBatchId, FeedbackOutcome};
+use shard_client::{Feedback, FeedbackBatch, FeedbackOutcome, NoticeId};
 use uuid::Uuid;
 
 /// Content type of a batch.
@@ -33,15 +33,15 @@ fn entry(feedback: &Feedback) -> Value {
 }
 
 /// The token of a batch in hand.
-pub(crate) fn lock_token(id: FeedbackBatchId) -> Uuid {
+pub(crate) fn lock_token(id: NoticeId) -> Uuid {
     Uuid::from_u64_pair(u64::from(id.group) << (64 - GROUP_BITS) | id.number, id.token)
 }
 
 /// The other way; `None`: it is no such token.
-pub(crate) fn parse_lock_token(text: &str) -> Option<FeedbackBatchId> {
+pub(crate) fn parse_lock_token(text: &str) -> Option<NoticeId> {
     let (place, token) = Uuid::parse_str(text).ok()?.as_u64_pair();
     let group = u32::try_from(place >> (64 - GROUP_BITS)).ok()?;
-    Some(FeedbackBatchId { group, number: place & (u64::MAX >> GROUP_BITS), token })
+    Some(NoticeId { group, number: place & (u64::MAX >> GROUP_BITS), token })
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn lock_tokens_carry_the_group() {
-        let id = FeedbackBatchId { group: 16, number: 1 << 40, token: u64::MAX };
+        let id = NoticeId { group: 16, number: 1 << 40, token: u64::MAX };
         assert_eq!(parse_lock_token(&lock_token(id).to_string()), Some(id));
         assert_eq!(parse_lock_token("nonsense"), None);
     }

@@ -60,8 +60,8 @@ pub(super) struct Connection {
     pub operations: FuturesUnordered<Operation>,
     /// Links on which something waits for credit or room.
     pub blocked: HashSet<LinkId>,
-    /// Links for feedback that wait for some.
-    pub asking_for_feedback: HashSet<LinkId>,
+    /// Links for feedback or file notifications that wait for some.
+    pub asking_for_notices: HashSet<LinkId>,
     /// Devices with messages of this read that are not appended yet.
     pub unappended: Vec<Principal>,
     /// What the peer sent and is not answered for: messages, and links of devices.
@@ -109,7 +109,7 @@ impl Connection {
             arriving: HashMap::new(),
             operations: FuturesUnordered::new(),
             blocked: HashSet::new(),
-            asking_for_feedback: HashSet::new(),
+            asking_for_notices: HashSet::new(),
             unappended: Vec::new(),
             waiting: 0,
             peer,

@@ -80,6 +80,7 @@ impl Connection {
         match self.links.get(&id).map(|link| link.kind.clone()) {
             Some(Kind::Device(principal, DeviceLink::DeviceBound)) => self.ask_for_device_bound(&principal),
             Some(Kind::Feedback(_)) => self.ask_for_feedback(id),
+            Some(Kind::FileNotifications(_)) => self.ask_for_file_notification(id),
             _ => {}
         }
     }
@@ -88,6 +89,7 @@ impl Connection {
         match self.links.get(&outcome.link).map(|link| link.kind.clone()) {
             Some(Kind::Device(principal, DeviceLink::DeviceBound)) => self.on_device_bound_outcome(&principal, outcome),
             Some(Kind::Feedback(_)) => self.on_feedback_outcome(outcome),
+            Some(Kind::FileNotifications(_)) => self.on_file_notification_outcome(outcome),
             _ => {}
         }
     }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use amqp::{DeliveryState, LinkId, MessageWriter, Outcome, Properties, SymbolText, Value};
+use model::Timestamp;
+use serde_json::Value as Json;
 use shard_client::{FeedbackBatch, MessageError};
 use uuid::Uuid;
 
@@ -15,13 +17,13 @@ use super::{
 use crate::feedback;
 
 /// How often it is asked for while somebody listens: nobody tells when there is some.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Asks for a batch, if the link takes one and was not asked for already.
     pub(super) fn ask_for_feedback(&mut self, id: LinkId) {
         let has_room = self.protocol.sendable(id) > 0;
-        if !has_room || !self.asking_for_feedback.insert(id) {
+        if !has_room || !self.asking_for_notices.insert(id) {
             return;
         }
         let front = self.front.clone();
@@ -36,7 +38,7 @@ impl Connection {
 
     fn on_feedback(&mut self, id: LinkId, received: Result<Option<FeedbackBatch>, MessageError>) {
         if let Ok(Some(batch)) = received {
-            self.asking_for_feedback.remove(&id);
+            self.asking_for_notices.remove(&id);
             self.front.metrics.device_bound.feedback.inc_by(batch.feedback.len() as u64);
             let lock_token = feedback::lock_token(batch.id);
             let payload = encode(self.front.host_names.first(), &batch, lock_token);
@@ -48,7 +50,7 @@ impl Connection {
             tracing::debug!(%error, "no feedback can be had");
         }
         self.after(ASK_EVERY, move |connection| {
-            connection.asking_for_feedback.remove(&id);
+            connection.asking_for_notices.remove(&id);
             connection.ask_for_feedback(id);
         });
     }
@@ -61,12 +63,7 @@ impl Connection {
         let in_hand = self.links.get_mut(&link).and_then(|link| link.in_hand.remove(&id));
         let Some(InHand::Feedback(batch)) = in_hand else { return };
         let front = self.front.clone();
-        let complete = match &state {
-            Some(DeliveryState::Accepted | DeliveryState::Rejected(_)) => true,
-            Some(DeliveryState::Released | DeliveryState::Modified(_)) => false,
-            // Nothing was said: it is to be had again when its lock is over.
-            Some(DeliveryState::Received(_)) | None => return,
-        };
+        let Some(complete) = is_done_with(state.as_ref()) else { return };
         let settling = async move {
             if complete {
                 front.shard_client.complete_feedback(batch).await
@@ -87,23 +84,49 @@ impl Connection {
     }
 }
 
-/// The envelope that every client looks for: the user is the hub (amqp §6.2).
+/// Whether a back end is done with what it had in hand, or gives it back; `None`: nothing was said, and it is to be had
+/// again when its lock is over.
+pub(super) fn is_done_with(state: Option<&DeliveryState>) -> Option<bool> {
+    match state {
+        Some(DeliveryState::Accepted | DeliveryState::Rejected(_)) => Some(true),
+        Some(DeliveryState::Released | DeliveryState::Modified(_)) => Some(false),
+        Some(DeliveryState::Received(_)) | None => None,
+    }
+}
+
 fn encode(hub: &str, batch: &FeedbackBatch, lock_token: Uuid) -> Vec<u8> {
-    let message_id = EncodedId::string(&lock_token.to_string());
-    let body = feedback::to_json(batch).to_string();
-    let properties = Properties {
-        message_id: message_id.id(),
-        user_id: Some(hub.as_bytes()),
-        content_type: Some(SymbolText(feedback::CONTENT_TYPE)),
-        ..Properties::default()
-    };
-    let mut payload = Vec::with_capacity(body.len() + 256);
-    MessageWriter::new(&mut payload)
-        .message_annotations(|annotations| {
-            annotations.symbol("iothub-enqueuedtime", &Value::Timestamp(batch.enqueued.unix_milliseconds()));
-            annotations.symbol("iothub-deliverycount", &Value::UByte(0));
-        })
-        .properties(&properties)
-        .data(body.as_bytes());
-    payload
+    let notice =
+        Notice { content_type: feedback::CONTENT_TYPE, enqueued: batch.enqueued, delivery_count: 0, lock_token };
+    notice.encode(hub, &feedback::to_json(batch))
+}
+
+/// What a back end hears of.
+pub(super) struct Notice {
+    pub content_type: &'static str,
+    pub enqueued: Timestamp,
+    pub delivery_count: u8,
+    pub lock_token: Uuid,
+}
+
+impl Notice {
+    /// In the envelope that every client looks for: the user is the hub (amqp §6.2).
+    pub fn encode(&self, hub: &str, body: &Json) -> Vec<u8> {
+        let message_id = EncodedId::string(&self.lock_token.to_string());
+        let body = body.to_string();
+        let properties = Properties {
+            message_id: message_id.id(),
+            user_id: Some(hub.as_bytes()),
+            content_type: Some(SymbolText(self.content_type)),
+            ..Properties::default()
+        };
+        let mut payload = Vec::with_capacity(body.len() + 256);
+        MessageWriter::new(&mut payload)
+            .message_annotations(|annotations| {
+                annotations.symbol("iothub-enqueuedtime", &Value::Timestamp(self.enqueued.unix_milliseconds()));
+                annotations.symbol("iothub-deliverycount", &Value::UByte(self.delivery_count));
+            })
+            .properties(&properties)
+            .data(body.as_bytes());
+        payload
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use amqp::{Attach, Delivery, DeliveryState, DeliveryTag, LinkId, MESSAGE_FORMAT, Outgoing, SendError};
 use model::Principal;
-use shard_client::FeedbackBatchId;
+use shard_client::NoticeId;
 
 use super::{authority::TokenKey, connection::Connection};
 use crate::front::ByteClaim;
@@ -38,6 +38,7 @@ pub(super) enum Kind {
     Send(TokenKey),
     /// A back end hears what became of them.
     Feedback(TokenKey),
+    /// A back end hears of files that devices uploaded.
     FileNotifications(TokenKey),
     /// Requests to `$management` of the Event Hubs-compatible endpoint.
     ManagementRequests,
@@ -78,7 +79,8 @@ pub(super) enum InHand {
     Message {
         sequence: u64,
     },
-    Feedback(FeedbackBatchId),
+    Feedback(NoticeId),
+    FileNotification(NoticeId),
 }
 
 impl Link {

@@ -11,7 +11,7 @@ struct Section {
     source: &'static str,
 }
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
@@ -21,6 +21,11 @@ const SECTIONS: [Section; 10] = [
     Section {
         name: "gateway.cloud_to_device",
         structure: "CloudToDevice",
+        source: include_str!("../../../gateway/src/config.rs"),
+    },
+    Section {
+        name: "gateway.file_notifications",
+        structure: "FileNotifications",
         source: include_str!("../../../gateway/src/config.rs"),
     },
     Section {

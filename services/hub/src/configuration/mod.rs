@@ -64,6 +64,7 @@ pub struct GatewaySection {
     pub limits: gateway::config::Limits,
     pub https: gateway::https::Limits,
     pub cloud_to_device: gateway::config::CloudToDevice,
+    pub file_notifications: gateway::config::FileNotifications,
 }
 
 /// Device ids as a list of strings.
@@ -230,6 +231,7 @@ impl Config {
             limits: self.gateway.limits.clone(),
             https: self.gateway.https.clone(),
             cloud_to_device: self.gateway.cloud_to_device,
+            file_notifications: self.gateway.file_notifications,
         }
     }
 

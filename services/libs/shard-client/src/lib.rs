@@ -24,6 +24,7 @@ mod commands;
 mod config;
 mod error;
 mod exchange;
+mod file_notifications;
 mod leaders;
 mod mailbox;
 mod messages;
@@ -39,10 +40,11 @@ pub use attach::{Attachment, NewAttachment};
 pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
 pub use error::{AttachError, MessageError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
+pub use file_notifications::{FileNotification, UploadedFile};
 pub use mailbox::{DesiredUpdate, Mailbox, MethodCall, SessionEvent};
 pub use messages::{
-    Acknowledge, Feedback, FeedbackBatch, FeedbackBatchId, FeedbackOutcome, Holder, NewMessage, Received,
-    ReceivedMessage, Settle,
+    Acknowledge, Feedback, FeedbackBatch, FeedbackOutcome, Holder, NewMessage, NoticeId, Received, ReceivedMessage,
+    Settle,
 };
 pub use methods::{MethodAnswer, MethodCallId, MethodError, MethodRequest};
 pub use receivers::{ClaimError, ClaimedReceiver, Displaced, Displacer, NewReceiver};

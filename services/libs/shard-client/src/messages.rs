@@ -99,14 +99,14 @@ pub enum Settle {
 /// Outcomes for a back end, handed out together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedbackBatch {
-    pub id: FeedbackBatchId,
+    pub id: NoticeId,
     pub enqueued: Timestamp,
     pub feedback: Vec<Feedback>,
 }
 
-/// Names a batch in hand, with the group that keeps it.
+/// Names what a back end has in hand, feedback or a file notification, with the group that keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedbackBatchId {
+pub struct NoticeId {
     pub group: u32,
     pub number: u64,
     pub token: u64,
@@ -251,21 +251,16 @@ impl ShardClient {
     }
 
     /// Is done with a batch.
-    pub async fn complete_feedback(&self, id: FeedbackBatchId) -> Result<(), MessageError> {
+    pub async fn complete_feedback(&self, id: NoticeId) -> Result<(), MessageError> {
         self.settle_feedback(id, true, 1).await
     }
 
     /// Gives a batch back; one that was given back so often is dropped.
-    pub async fn abandon_feedback(&self, id: FeedbackBatchId, delivery_count_max: u32) -> Result<(), MessageError> {
+    pub async fn abandon_feedback(&self, id: NoticeId, delivery_count_max: u32) -> Result<(), MessageError> {
         self.settle_feedback(id, false, delivery_count_max).await
     }
 
-    async fn settle_feedback(
-        &self,
-        id: FeedbackBatchId,
-        complete: bool,
-        delivery_count_max: u32,
-    ) -> Result<(), MessageError> {
+    async fn settle_feedback(&self, id: NoticeId, complete: bool, delivery_count_max: u32) -> Result<(), MessageError> {
         if id.group == GroupId::HUB.0 || id.group > self.inner.config.groups {
             return Err(MessageError::LockLost);
         }
@@ -330,7 +325,7 @@ impl TryFrom<v1::DeviceBoundMessage> for ReceivedMessage {
 
 fn feedback_batch(batch: v1::FeedbackBatch, group: GroupId, token: u64) -> Result<FeedbackBatch, Unavailable> {
     Ok(FeedbackBatch {
-        id: FeedbackBatchId { group: group.0, number: batch.number, token },
+        id: NoticeId { group: group.0, number: batch.number, token },
         enqueued: Timestamp::from_unix_microseconds(batch.enqueued_time),
         feedback: batch.feedback.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
     })

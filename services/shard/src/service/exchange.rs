@@ -113,6 +113,8 @@ enum Reader {
     Messages { principal: Principal, token: u64 },
     /// The batch that was locked.
     Feedback { token: u64 },
+    /// The file notification that was locked.
+    FileNotification { token: u64 },
 }
 
 impl Reader {
@@ -124,6 +126,7 @@ impl Reader {
                 Self::Messages { principal: principal(&command.principal)?, token: command.token }
             }
             Operation::ReceiveFeedback(command) => Self::Feedback { token: command.token },
+            Operation::ReceiveFileNotification(command) => Self::FileNotification { token: command.token },
             _ => return None,
         })
     }
@@ -139,6 +142,10 @@ impl Reader {
                 // A batch that is gone meanwhile is as if there had been none.
                 let batch = state::feedback_batch(&leader.group.view()?, batch.number, token)?;
                 Some(batch.map_or(Outcome::Done(v1::Empty {}), Outcome::Feedback))
+            }
+            (Self::FileNotification { token }, Some(Outcome::FileNotification(locked))) => {
+                let locked = state::file_notification(&leader.group.view()?, locked.number, token)?;
+                Some(locked.map_or(Outcome::Done(v1::Empty {}), Outcome::FileNotification))
             }
             (_, outcome) => outcome,
         };
@@ -193,7 +200,14 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
         Operation::SettleMessages(command) => principal(&command.principal),
         Operation::PurgeMessages(command) => principal(&command.principal),
         // Every device group has its own.
-        Operation::ReceiveFeedback(_) | Operation::SettleFeedback(_) => return group != GroupId::HUB,
+        Operation::ReceiveFeedback(_)
+        | Operation::SettleFeedback(_)
+        | Operation::ReceiveFileNotification(_)
+        | Operation::SettleFileNotification(_) => return group != GroupId::HUB,
+        Operation::AddFileNotification(command) => {
+            let device_id = command.notification.as_ref().map(|notification| notification.device_id.clone());
+            return is_in(device_id.as_deref(), group, device_groups);
+        }
     };
     is_in(device_id.as_deref(), group, device_groups)
 }
@@ -223,6 +237,7 @@ fn may_change_nothing(operation: &Operation) -> bool {
             | Operation::ClearSession(_)
             | Operation::AnnounceModel(_)
             | Operation::ReceiveFeedback(_)
+            | Operation::ReceiveFileNotification(_)
     )
 }
 

@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, bulk, commands, feedback, keys, presence, queue, registry,
+    Effect, bulk, commands, feedback, file_notifications, keys, presence, queue, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings, twin,
 };
@@ -70,6 +70,9 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::PurgeMessages(command)) => queue::purge(entry, &command),
         Some(Operation::ReceiveFeedback(command)) => feedback::receive(entry, &command),
         Some(Operation::SettleFeedback(command)) => feedback::settle(entry, &command),
+        Some(Operation::AddFileNotification(command)) => file_notifications::add(entry, command),
+        Some(Operation::ReceiveFileNotification(command)) => file_notifications::receive(entry, &command),
+        Some(Operation::SettleFileNotification(command)) => file_notifications::settle(entry, &command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

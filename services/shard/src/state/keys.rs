@@ -10,6 +10,7 @@
 //! | 0x03 | | `Statistics` |
 //! | 0x04 | | `HubSettings` (hub group only) |
 //! | 0x05 | | the newest number of a feedback given, 8 bytes big-endian |
+//! | 0x06 | | the newest number of a file notification given, 8 bytes big-endian |
 //! | 0x10 | device id | `DeviceIdentity` |
 //! | 0x11 | device id, 0x00, module id | `ModuleIdentity` |
 //! | 0x12 | device id, 0x00, module id (empty: the device itself) | `StoredSession` |
@@ -21,6 +22,7 @@
 //! | 0x18 | time (8 bytes big-endian), then as for 0x17 | nothing: when that message expires |
 //! | 0x19 | number (8 bytes big-endian) | `Feedback` that waits for others |
 //! | 0x1a | number (8 bytes big-endian) | `FeedbackBatch` |
+//! | 0x1b | number (8 bytes big-endian) | `FileNotification` |
 //! | 0x20 | incarnation (8 bytes big-endian) | `StoredClient` |
 //! | 0x21 | incarnation, sequence (8 bytes big-endian each) | `CommandResult` |
 //!
@@ -33,6 +35,7 @@ const ETAG: u8 = 0x02;
 const STATISTICS: u8 = 0x03;
 const SETTINGS: u8 = 0x04;
 const FEEDBACK_NUMBER: u8 = 0x05;
+const FILE_NOTIFICATION_NUMBER: u8 = 0x06;
 const DEVICE: u8 = 0x10;
 const MODULE: u8 = 0x11;
 const SESSION: u8 = 0x12;
@@ -44,6 +47,7 @@ const MESSAGE: u8 = 0x17;
 const EXPIRY: u8 = 0x18;
 const FEEDBACK: u8 = 0x19;
 const FEEDBACK_BATCH: u8 = 0x1a;
+const FILE_NOTIFICATION: u8 = 0x1b;
 const CLIENT: u8 = 0x20;
 const RESULT: u8 = 0x21;
 
@@ -70,6 +74,8 @@ pub enum Key {
     FeedbackNumber,
     Feedback(u64),
     FeedbackBatch(u64),
+    FileNotificationNumber,
+    FileNotification(u64),
     Client { incarnation: u64 },
     Result { incarnation: u64, sequence: u64 },
 }
@@ -108,6 +114,8 @@ impl Key {
             FEEDBACK_NUMBER if row.is_empty() => Self::FeedbackNumber,
             FEEDBACK => Self::Feedback(u64::from_be_bytes(row.try_into().ok()?)),
             FEEDBACK_BATCH => Self::FeedbackBatch(u64::from_be_bytes(row.try_into().ok()?)),
+            FILE_NOTIFICATION_NUMBER if row.is_empty() => Self::FileNotificationNumber,
+            FILE_NOTIFICATION => Self::FileNotification(u64::from_be_bytes(row.try_into().ok()?)),
             CLIENT => Self::Client { incarnation: u64::from_be_bytes(row.try_into().ok()?) },
             RESULT => {
                 let (incarnation, sequence) = row.split_at_checked(8)?;
@@ -297,6 +305,21 @@ pub fn feedback_batches() -> Range {
     Range { from: vec![FEEDBACK_BATCH], to: vec![FEEDBACK_BATCH + 1] }
 }
 
+/// The newest number of a file notification given.
+pub const fn file_notification_number() -> [u8; 1] {
+    [FILE_NOTIFICATION_NUMBER]
+}
+
+/// A file notification.
+pub fn file_notification(number: u64) -> Vec<u8> {
+    joined(FILE_NOTIFICATION, &[&number.to_be_bytes()])
+}
+
+/// All of them, oldest first.
+pub fn file_notifications() -> Range {
+    Range { from: vec![FILE_NOTIFICATION], to: vec![FILE_NOTIFICATION + 1] }
+}
+
 /// What is remembered of a client.
 pub fn client(incarnation: u64) -> Vec<u8> {
     joined(CLIENT, &[&incarnation.to_be_bytes()])
@@ -388,6 +411,8 @@ mod tests {
             prop_assert_eq!(Key::decode(&feedback_number()), Some(Key::FeedbackNumber));
             prop_assert_eq!(Key::decode(&feedback(sequence)), Some(Key::Feedback(sequence)));
             prop_assert_eq!(Key::decode(&feedback_batch(sequence)), Some(Key::FeedbackBatch(sequence)));
+            prop_assert_eq!(Key::decode(&file_notification_number()), Some(Key::FileNotificationNumber));
+            prop_assert_eq!(Key::decode(&file_notification(sequence)), Some(Key::FileNotification(sequence)));
             prop_assert_eq!(Key::decode(&client(incarnation)), Some(Key::Client { incarnation }));
             prop_assert_eq!(Key::decode(&result(incarnation, sequence)), Some(Key::Result { incarnation, sequence }));
         }
@@ -419,6 +444,8 @@ mod tests {
             prop_assert_eq!(within(&expiry(sequence, &p, 1), &expiries_until(incarnation)), sequence <= incarnation);
             prop_assert!(within(&feedback(sequence), &all_feedback()));
             prop_assert!(within(&feedback_batch(sequence), &feedback_batches()));
+            prop_assert!(within(&file_notification(sequence), &file_notifications()));
+            prop_assert!(!within(&file_notification(sequence), &feedback_batches()));
             prop_assert!(within(&result(incarnation, sequence), &results_of(incarnation)));
             prop_assert!(!within(&result(incarnation.wrapping_add(1), sequence), &results_of(incarnation)));
             prop_assert!(within(&client(incarnation), &clients()));

@@ -14,6 +14,7 @@ mod commands;
 mod edge;
 mod effect;
 mod feedback;
+mod file_notifications;
 pub mod keys;
 mod presence;
 mod queue;
@@ -29,6 +30,7 @@ pub use apply::{Applied, apply};
 pub use commands::{expired_clients, is_expired};
 pub use effect::Effect;
 pub use feedback::batch as feedback_batch;
+pub use file_notifications::notification as file_notification;
 pub use presence::{StoredPresence, connected_after};
 #[cfg(test)]
 pub use queue::messages;

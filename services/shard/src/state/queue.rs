@@ -16,7 +16,7 @@ use proto::shard::v1::{
 };
 
 use super::{
-    Effect, feedback,
+    Effect, feedback, file_notifications,
     keys::{self, Key},
     rows::{DONE, Entry, Failure, decode, device, get, invalid, parse_principal},
     statistics,
@@ -209,7 +209,7 @@ pub fn purge(entry: &mut Entry<'_, '_>, command: &PurgeMessages) -> Result<Outco
     Ok(Outcome::PurgedCount(all.len() as u64))
 }
 
-/// Removes messages past their time that nobody has in hand, and old feedback.
+/// Removes messages past their time that nobody has in hand, old feedback and old file notifications.
 pub fn expire(entry: &mut Entry<'_, '_>) -> Result<Outcome, Failure> {
     let range = keys::expiries_until(entry.time.max(0).cast_unsigned());
     for (key, _) in entry.rows.scan(&range.from, &range.to, EXPIRED_MAX)? {
@@ -228,13 +228,16 @@ pub fn expire(entry: &mut Entry<'_, '_>) -> Result<Outcome, Failure> {
         }
     }
     feedback::expire(entry)?;
+    file_notifications::expire(entry)?;
     Ok(DONE)
 }
 
 /// Whether [`expire`] would do something at that time.
 pub fn has_expired(rows: &impl Rows, time: i64) -> Result<bool, StoreError> {
     let range = keys::expiries_until(time.max(0).cast_unsigned());
-    Ok(!rows.scan(&range.from, &range.to, 1)?.is_empty() || feedback::has_expired(rows, time)?)
+    Ok(!rows.scan(&range.from, &range.to, 1)?.is_empty()
+        || feedback::has_expired(rows, time)?
+        || file_notifications::has_expired(rows, time)?)
 }
 
 /// The message leaves the queue; its sender hears of it if it wants to.

@@ -6,7 +6,7 @@ use proto::shard::v1::{
 };
 
 use super::{
-    feedback, keys,
+    feedback, file_notifications, keys,
     rows::{DONE, Entry, Failure, get, parse_principal},
     twin,
 };
@@ -78,6 +78,7 @@ pub fn changes_nothing(rows: &impl Rows, operation: &Operation, time: i64) -> Re
         Operation::ClearSession(command) => stored(&command.principal)?.is_none(),
         Operation::AnnounceModel(command) => twin::is_announced(rows, command)?,
         Operation::ReceiveFeedback(command) => feedback::has_nothing(rows, command, time)?,
+        Operation::ReceiveFileNotification(_) => file_notifications::has_nothing(rows, time)?,
         _ => false,
     })
 }

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod commands;
+mod file_notifications;
 mod model;
 mod queue;
 mod registry;
