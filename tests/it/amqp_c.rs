@@ -33,11 +33,7 @@ const OPENED: &str = r#"
 "#;
 
 async fn open(hub: &Hub, device: &Device) -> TestResult<AmqpScript> {
-    let mut client = AmqpScript::new(hub, None).await?;
-    client.set("id", &device.device_id);
-    client.set("token", &device.token());
-    client.play(OPENED).await?;
-    Ok(client)
+    AmqpScript::opened(hub, device, OPENED).await
 }
 
 /// All sections but the data come first, the annotations behind what they annotate elsewhere (amqp R27).

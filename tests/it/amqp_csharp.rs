@@ -24,11 +24,7 @@ const PIPELINED: &str = r#"
 "#;
 
 async fn open(hub: &Hub, device: &Device) -> TestResult<AmqpScript> {
-    let mut client = AmqpScript::new(hub, None).await?;
-    client.set("id", &device.device_id);
-    client.set("token", &device.token());
-    client.play(PIPELINED).await?;
-    Ok(client)
+    AmqpScript::opened(hub, device, PIPELINED).await
 }
 
 #[tokio::test]

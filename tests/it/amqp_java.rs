@@ -34,11 +34,7 @@ const OPENED: &str = r#"
 "#;
 
 async fn open(hub: &Hub, device: &Device) -> TestResult<AmqpScript> {
-    let mut client = AmqpScript::new(hub, None).await?;
-    client.set("id", &device.device_id);
-    client.set("token", &device.token());
-    client.play(OPENED).await?;
-    Ok(client)
+    AmqpScript::opened(hub, device, OPENED).await
 }
 
 /// Large deliveries come in pieces that it takes, and only the first one says which delivery it is.

@@ -13,6 +13,7 @@ use ironhub_tests::{Hub, HubOptions, Kafka, Received, TestResult, eventually};
 use model::{Annotation, Record, SystemProperty};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     consumer::{BaseConsumer, Consumer},
     message::Headers,
 };
@@ -47,6 +48,7 @@ async fn a_log_in_kafka() -> TestResult {
     conformance::suite(|| async { open(config.clone()).await.unwrap() }).await;
     plain_consumers_read_records(&kafka).await?;
     laggards_read_what_is_no_longer_in_memory(&kafka).await?;
+    a_changed_retention_leaves_other_settings_alone(&kafka).await?;
     brokers_that_are_away_hold_appends_back(&kafka).await?;
     a_hub_keeps_its_events_there(&kafka).await
 }
@@ -116,6 +118,29 @@ async fn laggards_read_what_is_no_longer_in_memory(kafka: &Kafka) -> TestResult 
                 *position += 1;
             }
         }
+    }
+    log.shutdown().await;
+    Ok(())
+}
+
+async fn a_changed_retention_leaves_other_settings_alone(kafka: &Kafka) -> TestResult {
+    let config = config(kafka);
+    let log = Arc::new(tokio::task::spawn_blocking(move || KafkaLog::open(&config)).await??);
+    log.create_topic(&Topic::new("kept"), 1).await?;
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap_servers).create()?;
+    let topic = ResourceSpecifier::Topic("ironhub.kept");
+    let by_hand =
+        [("max.message.bytes", "2000000"), ("message.timestamp.type", "LogAppendTime"), ("retention.ms", "1000")];
+    let by_hand = by_hand.iter().fold(AlterConfig::new(topic), |change, (name, value)| change.set(name, value));
+    admin.alter_configs(&[by_hand], &AdminOptions::new()).await?;
+    log.set_retention(Duration::from_secs(7200)).await?;
+    let described = admin.describe_configs(&[topic], &AdminOptions::new()).await?;
+    let described =
+        described.into_iter().next().context("nothing is described")?.map_err(|code| anyhow::anyhow!("{code}"))?;
+    for (name, value) in
+        [("max.message.bytes", "2000000"), ("message.timestamp.type", "LogAppendTime"), ("retention.ms", "7200000")]
+    {
+        assert_eq!(described.get(name).and_then(|entry| entry.value.as_deref()), Some(value), "{name}");
     }
     log.shutdown().await;
     Ok(())

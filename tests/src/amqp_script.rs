@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Hub, Presented, TlsStream, connect_with, patience::PATIENCE};
+use crate::{Device, Hub, Presented, TlsStream, connect_with, patience::PATIENCE};
 
 #[allow(clippy::expect_used, reason = "a script that cannot be read is a failed test")]
 #[path = "../../services/libs/amqp/tests/it/notation.rs"]
@@ -79,6 +79,15 @@ impl AmqpScript {
         script.set("token", token);
         script.play(AUTHENTICATION).await?;
         Ok(script)
+    }
+
+    /// The same of a client with a way of its own to begin; the script knows the device's `id` and its `token`.
+    pub async fn opened(hub: &Hub, device: &Device, script: &str) -> anyhow::Result<Self> {
+        let mut client = Self::new(hub, None).await?;
+        client.set("id", &device.device_id);
+        client.set("token", &device.token());
+        client.play(script).await?;
+        Ok(client)
     }
 
     /// Gives a name a value.

@@ -19,6 +19,7 @@ mod connections;
 mod device_bound;
 mod effective_limits;
 mod feedback;
+mod file_notification;
 mod front;
 mod gateway;
 mod history;

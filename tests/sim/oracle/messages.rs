@@ -132,7 +132,9 @@ impl Messages {
             Holder::Connection(_) => None,
         };
         match message.expires {
-            Some(expires) if asked_at > expires + CLOCK_DIFFERENCE_MAX => Err(format!("message {id} came too late")),
+            Some(expires) if asked_at > expires + CLOCK_DIFFERENCE_MAX => {
+                Err(format!("message {id} came too late: asked for at {asked_at:?}, it expired at {expires:?}"))
+            }
             _ => self.check_order(id),
         }
     }

@@ -7,6 +7,7 @@ use super::{
     connection::Connection,
     error,
     link::{DeviceLink, Kind},
+    notices::Notices,
 };
 
 impl Connection {
@@ -79,8 +80,8 @@ impl Connection {
         self.send_waiting(id);
         match self.links.get(&id).map(|link| link.kind.clone()) {
             Some(Kind::Device(principal, DeviceLink::DeviceBound)) => self.ask_for_device_bound(&principal),
-            Some(Kind::Feedback(_)) => self.ask_for_feedback(id),
-            Some(Kind::FileNotifications(_)) => self.ask_for_file_notification(id),
+            Some(Kind::Feedback(_)) => self.ask_for_notice(id, Notices::Feedback),
+            Some(Kind::FileNotifications(_)) => self.ask_for_notice(id, Notices::Files),
             _ => {}
         }
     }
@@ -88,8 +89,8 @@ impl Connection {
     fn on_outcome(&mut self, outcome: amqp::Outcome) {
         match self.links.get(&outcome.link).map(|link| link.kind.clone()) {
             Some(Kind::Device(principal, DeviceLink::DeviceBound)) => self.on_device_bound_outcome(&principal, outcome),
-            Some(Kind::Feedback(_)) => self.on_feedback_outcome(outcome),
-            Some(Kind::FileNotifications(_)) => self.on_file_notification_outcome(outcome),
+            Some(Kind::Feedback(_)) => self.on_notice_outcome(outcome, Notices::Feedback),
+            Some(Kind::FileNotifications(_)) => self.on_notice_outcome(outcome, Notices::Files),
             _ => {}
         }
     }

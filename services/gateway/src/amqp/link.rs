@@ -76,11 +76,9 @@ pub(super) struct Queued {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InHand {
     /// A message of the device's queue.
-    Message {
-        sequence: u64,
-    },
-    Feedback(NoticeId),
-    FileNotification(NoticeId),
+    Message { sequence: u64 },
+    /// Feedback or a file notification.
+    Notice(NoticeId),
 }
 
 impl Link {

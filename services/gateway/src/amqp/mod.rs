@@ -6,7 +6,7 @@
 //!       sasl.rs, cbs.rs  tokens -> authority.rs: what this connection may do; one connection may be many devices
 //!       attach.rs        address.rs -> device.rs: identity, attach at the shard, its links
 //!         devices        telemetry.rs, deliveries.rs, methods.rs, twin.rs
-//!         back ends      send.rs, feedback.rs, file_notifications.rs
+//!         back ends      send.rs, notices.rs
 //!         Event Hubs     event_hubs.rs
 //!       goodbye.rs       the orderly end: of the links first, then of the connection
 //! ```
@@ -25,13 +25,12 @@ mod device;
 mod error;
 pub mod event_hubs;
 mod events;
-mod feedback;
-mod file_notifications;
 mod goodbye;
 mod interests;
 mod link;
 mod message;
 mod methods;
+mod notices;
 mod operation;
 mod sasl;
 mod send;

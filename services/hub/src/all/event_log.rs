@@ -6,7 +6,7 @@ use anyhow::Context;
 use eventlog::{AppendError, EventLog, Topic, embedded::EmbeddedLog, kafka::KafkaLog};
 use runtime::{Health, Metrics, State};
 
-use super::event_log_metrics::{EmbeddedMetrics, KafkaMetrics};
+use super::event_log_metrics::EventLogMetrics;
 use crate::{configuration::Config, files};
 
 /// The topic of the built-in endpoint.
@@ -33,10 +33,10 @@ impl HubEventLog {
         if partitions != wanted {
             tracing::warn!(partitions, wanted, "the number of event partitions never changes");
         }
-        metrics.registry().register(match &opened {
-            Self::Embedded(log) => Box::new(EmbeddedMetrics::new(log.statistics())),
-            Self::Kafka(log) => Box::new(KafkaMetrics::new(log.statistics())),
-        })?;
+        metrics.registry().register(Box::new(match &opened {
+            Self::Embedded(log) => EventLogMetrics::Embedded(log.statistics()),
+            Self::Kafka(log) => EventLogMetrics::Kafka(log.statistics()),
+        }))?;
         let probed = Arc::downgrade(&log);
         health.probe("event-log", move || match probed.upgrade().map(|log| log.health()) {
             Some(eventlog::Health::Writable) => State::Ready,

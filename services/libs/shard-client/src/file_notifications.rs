@@ -5,7 +5,10 @@ use std::time::Duration;
 use model::{DeviceId, GroupId, Timestamp};
 use proto::shard::v1::{self, command::Operation, command_result::Outcome};
 
-use crate::{MessageError, NoticeId, ShardClient, Unavailable};
+use crate::{
+    MessageError, NoticeId, ShardClient, Unavailable,
+    messages::{UNEXPECTED, done},
+};
 
 /// A file that a device uploaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +30,6 @@ pub struct FileNotification {
     pub file: UploadedFile,
 }
 
-const UNEXPECTED: Unavailable = Unavailable::Protocol("a command's outcome is of another kind");
-
 impl ShardClient {
     /// Tells back ends of a file, until then; durable once it returns.
     pub async fn add_file_notification(&self, file: &UploadedFile, expires: Timestamp) -> Result<(), MessageError> {
@@ -46,29 +47,19 @@ impl ShardClient {
         done(self.inner.command(group, Operation::AddFileNotification(command)).await?)
     }
 
-    /// The next notification of any group, taken in hand for so long. The groups take turns; one that cannot answer holds
-    /// the others up only when they have nothing.
+    /// The next notification of any group, taken in hand for so long.
     pub async fn receive_file_notification(
         &self,
         token: u64,
         lock: Duration,
     ) -> Result<Option<FileNotification>, MessageError> {
         let lock_milliseconds = u32::try_from(lock.as_millis()).unwrap_or(u32::MAX);
-        let mut groups: Vec<GroupId> = GroupId::devices(self.inner.config.groups).collect();
-        let first = token % groups.len().max(1) as u64;
-        groups.rotate_left(first as usize);
-        let mut refused = None;
-        for group in groups {
-            let command = v1::ReceiveFileNotification { lock_milliseconds, token };
-            match self.inner.command(group, Operation::ReceiveFileNotification(command)).await {
-                Ok(Outcome::FileNotification(locked)) => return Ok(Some(in_hand(locked, group, token)?)),
-                Ok(Outcome::Done(_)) => {}
-                Ok(Outcome::Error(error)) => refused = Some(error.into()),
-                Ok(_) => return Err(UNEXPECTED.into()),
-                Err(error) => refused = Some(error.into()),
-            }
+        let command = v1::ReceiveFileNotification { lock_milliseconds, token };
+        match self.receive_notice(token, &Operation::ReceiveFileNotification(command)).await? {
+            Some((group, Outcome::FileNotification(locked))) => Ok(Some(in_hand(locked, group, token)?)),
+            Some(_) => Err(UNEXPECTED.into()),
+            None => Ok(None),
         }
-        refused.map_or(Ok(None), Err)
     }
 
     /// Is done with a notification.
@@ -87,19 +78,8 @@ impl ShardClient {
         complete: bool,
         delivery_count_max: u32,
     ) -> Result<(), MessageError> {
-        if id.group == GroupId::HUB.0 || id.group > self.inner.config.groups {
-            return Err(MessageError::LockLost);
-        }
         let command = v1::SettleFileNotification { number: id.number, token: id.token, complete, delivery_count_max };
-        done(self.inner.command(GroupId(id.group), Operation::SettleFileNotification(command)).await?)
-    }
-}
-
-fn done(outcome: Outcome) -> Result<(), MessageError> {
-    match outcome {
-        Outcome::Done(_) => Ok(()),
-        Outcome::Error(error) => Err(error.into()),
-        _ => Err(UNEXPECTED.into()),
+        self.settle_notice(id, Operation::SettleFileNotification(command)).await
     }
 }
 

@@ -132,7 +132,7 @@ pub enum FeedbackOutcome {
     Purged,
 }
 
-const UNEXPECTED: Unavailable = Unavailable::Protocol("a command's outcome is of another kind");
+pub(crate) const UNEXPECTED: Unavailable = Unavailable::Protocol("a command's outcome is of another kind");
 
 impl ShardClient {
     /// Puts the message into the principal's queue; durable once it returns.
@@ -234,20 +234,16 @@ impl ShardClient {
         flush: Duration,
     ) -> Result<Option<FeedbackBatch>, MessageError> {
         let milliseconds = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        for group in GroupId::devices(self.inner.config.groups) {
-            let command = v1::ReceiveFeedback {
-                lock_milliseconds: milliseconds(lock),
-                token,
-                flush_milliseconds: milliseconds(flush),
-            };
-            match self.inner.command(group, Operation::ReceiveFeedback(command)).await? {
-                Outcome::Feedback(batch) => return Ok(Some(feedback_batch(batch, group, token)?)),
-                Outcome::Done(_) => {}
-                Outcome::Error(error) => return Err(error.into()),
-                _ => return Err(UNEXPECTED.into()),
-            }
+        let command = v1::ReceiveFeedback {
+            lock_milliseconds: milliseconds(lock),
+            token,
+            flush_milliseconds: milliseconds(flush),
+        };
+        match self.receive_notice(token, &Operation::ReceiveFeedback(command)).await? {
+            Some((group, Outcome::Feedback(batch))) => Ok(Some(feedback_batch(batch, group, token)?)),
+            Some(_) => Err(UNEXPECTED.into()),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// Is done with a batch.
@@ -261,23 +257,42 @@ impl ShardClient {
     }
 
     async fn settle_feedback(&self, id: NoticeId, complete: bool, delivery_count_max: u32) -> Result<(), MessageError> {
+        let command = v1::SettleFeedback { number: id.number, token: id.token, complete, delivery_count_max };
+        self.settle_notice(id, Operation::SettleFeedback(command)).await
+    }
+
+    /// What the first group that has something answers. The groups take turns in being the first; one that cannot answer
+    /// is told of only when the others have nothing.
+    pub(crate) async fn receive_notice(
+        &self,
+        token: u64,
+        operation: &Operation,
+    ) -> Result<Option<(GroupId, Outcome)>, MessageError> {
+        let mut groups: Vec<GroupId> = GroupId::devices(self.inner.config.groups).collect();
+        let first = token % groups.len().max(1) as u64;
+        groups.rotate_left(first as usize);
+        let mut refused = None;
+        for group in groups {
+            match self.inner.command(group, operation.clone()).await {
+                Ok(Outcome::Done(_)) => {}
+                Ok(Outcome::Error(error)) => refused = Some(error.into()),
+                Ok(outcome) => return Ok(Some((group, outcome))),
+                Err(error) => refused = Some(error.into()),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+
+    /// Settles what a back end has in hand, in the group that its id names.
+    pub(crate) async fn settle_notice(&self, id: NoticeId, operation: Operation) -> Result<(), MessageError> {
         if id.group == GroupId::HUB.0 || id.group > self.inner.config.groups {
             return Err(MessageError::LockLost);
         }
-        let command = v1::SettleFeedback { number: id.number, token: id.token, complete, delivery_count_max };
-        match self.inner.command(GroupId(id.group), Operation::SettleFeedback(command)).await? {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Error(error) => Err(error.into()),
-            _ => Err(UNEXPECTED.into()),
-        }
+        done(self.inner.command(GroupId(id.group), operation).await?)
     }
 
     async fn done(&self, principal: &Principal, operation: Operation) -> Result<(), MessageError> {
-        match self.message_command(principal, operation).await? {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Error(error) => Err(error.into()),
-            _ => Err(UNEXPECTED.into()),
-        }
+        done(self.message_command(principal, operation).await?)
     }
 
     async fn message_command(&self, principal: &Principal, operation: Operation) -> Result<Outcome, Unavailable> {
@@ -320,6 +335,14 @@ impl TryFrom<v1::DeviceBoundMessage> for ReceivedMessage {
             delivery_count: message.delivery_count,
             was_delivered: message.was_delivered,
         })
+    }
+}
+
+pub(crate) fn done(outcome: Outcome) -> Result<(), MessageError> {
+    match outcome {
+        Outcome::Done(_) => Ok(()),
+        Outcome::Error(error) => Err(error.into()),
+        _ => Err(UNEXPECTED.into()),
     }
 }
 

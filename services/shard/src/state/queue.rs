@@ -47,6 +47,7 @@ pub fn enqueue(entry: &mut Entry<'_, '_>, command: EnqueueMessage) -> Result<Out
         sequence: queue.last_sequence,
         enqueued_time: entry.time,
         expiry_time: command.expiry_time,
+        expiry_postponed_to: None,
         acknowledgement: command.acknowledgement,
         record: command.record,
         delivery_count: 0,
@@ -64,7 +65,8 @@ pub fn enqueue(entry: &mut Entry<'_, '_>, command: EnqueueMessage) -> Result<Out
 }
 
 fn expiry_key(principal: &Principal, message: &DeviceBoundMessage) -> Vec<u8> {
-    keys::expiry(message.expiry_time.max(0).cast_unsigned(), principal, message.sequence)
+    let time = message.expiry_postponed_to.unwrap_or(message.expiry_time);
+    keys::expiry(time.max(0).cast_unsigned(), principal, message.sequence)
 }
 
 /// The messages of the queue, oldest first.
@@ -221,7 +223,7 @@ pub fn expire(entry: &mut Entry<'_, '_>) -> Result<Outcome, Failure> {
             None => end(entry, &principal, &message, End::Expired)?,
             // It is looked at again when it is out of the hand that has it.
             Some(lock) => {
-                message.expiry_time = lock.until;
+                message.expiry_postponed_to = Some(lock.until);
                 entry.put(&keys::message(&principal, sequence), &message);
                 entry.rows.put(&expiry_key(&principal, &message), Vec::new());
             }

@@ -23,6 +23,8 @@ use crate::{Offset, ReadLimit, Stored};
 
 /// A partition that nobody has read for so long is not followed any more.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
+/// How often that is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Messages between two wake-ups of readers.
 const MESSAGES_PER_ROUND: usize = 1000;
@@ -156,6 +158,7 @@ impl Drop for Tail {
 
 impl Shared {
     fn run(&self) {
+        let mut swept_at = Instant::now();
         while !self.is_closing.load(Relaxed) {
             let mut count = 0;
             let mut wait = POLL;
@@ -169,9 +172,12 @@ impl Shared {
                     Err(error) => tracing::warn!(%error, "Kafka cannot be followed"),
                 }
             }
-            match count {
-                0 => self.forget_unread(),
-                _ => self.appended.send_modify(|changes| *changes += 1),
+            if count > 0 {
+                self.appended.send_modify(|changes| *changes += 1);
+            }
+            if swept_at.elapsed() > SWEEP_EVERY {
+                swept_at = Instant::now();
+                self.forget_unread();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The topics of a hub in Kafka.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +11,10 @@ use std::{
 
 use parking_lot::RwLock;
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigEntry, ConfigSource, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -22,9 +25,6 @@ use crate::{AppendError, Offset, Topic};
 
 /// Until every broker knows of a topic that was made.
 const VISIBLE_MAX: Duration = Duration::from_secs(10);
-
-/// The broker says when a record was enqueued.
-const TIMESTAMPS: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
 
 /// A partition of a topic.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Topics {
         let retention = self.retention_milliseconds();
         let new = NewTopic::new(&name, partitions as i32, TopicReplication::Fixed(self.config.replication_factor))
             .set("retention.ms", &retention)
-            .set(TIMESTAMPS.0, TIMESTAMPS.1);
+            .set("message.timestamp.type", "LogAppendTime");
         let (admin, options) = self.admin()?;
         let results = admin.create_topics(&[new], &options).await.map_err(unavailable)?;
         match results.into_iter().next() {
@@ -111,24 +111,38 @@ impl Topics {
         if self.told_seconds.load(Relaxed) == seconds {
             return Ok(());
         }
-        let names: Vec<_> = self.known.read().keys().map(|topic| self.name(topic)).collect();
-        let retention = self.retention_milliseconds();
-        // What is not said goes back to its default.
-        let changes = names.iter().map(|name| {
-            AlterConfig::new(ResourceSpecifier::Topic(name))
-                .set("retention.ms", &retention)
-                .set(TIMESTAMPS.0, TIMESTAMPS.1)
-        });
-        let changes: Vec<_> = changes.collect();
         let (admin, options) = self.admin()?;
-        let results = admin.alter_configs(&changes, &options).await.map_err(unavailable)?;
-        match results.into_iter().find_map(Result::err) {
-            Some((_, code)) => Err(AppendError::Unavailable(format!("the retention is not changed: {code}"))),
-            None => {
-                self.told_seconds.store(seconds, Relaxed);
-                Ok(())
-            }
+        let names: Vec<_> = self.known.read().keys().map(|topic| self.name(topic)).collect();
+        for name in names {
+            self.retain(&admin, &options, &name).await?;
         }
+        self.told_seconds.store(seconds, Relaxed);
+        Ok(())
+    }
+
+    /// Tells one topic. What else was set on it is said again: Kafka takes back what is not.
+    async fn retain(
+        &self,
+        admin: &AdminClient<DefaultClientContext>,
+        options: &AdminOptions,
+        name: &str,
+    ) -> Result<(), AppendError> {
+        let topic = ResourceSpecifier::Topic(name);
+        let refused = |code| AppendError::Unavailable(format!("the retention of {name} is not changed: {code}"));
+        let described = admin.describe_configs(&[topic], options).await.map_err(unavailable)?;
+        let described = described.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnknownTopic)).map_err(refused)?;
+        let is_own = |entry: &&ConfigEntry| entry.source == ConfigSource::DynamicTopic;
+        let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
+        for entry in described.entries.iter().filter(is_own) {
+            wanted.extend(entry.value.as_deref().map(|value| (entry.name.as_str(), value)));
+        }
+        let retention = self.retention_milliseconds();
+        if wanted.insert("retention.ms", &retention) == Some(&retention) {
+            return Ok(());
+        }
+        let change = wanted.iter().fold(AlterConfig::new(topic), |change, (name, value)| change.set(name, value));
+        let results = admin.alter_configs(&[change], options).await.map_err(unavailable)?;
+        results.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| refused(code)))
     }
 
     fn name(&self, topic: &Topic) -> String {

@@ -50,6 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Debug, PartialEq)]
 struct Toy {
     expires: i64,
+    /// When it is looked at whether it has expired.
+    looked_at: i64,
     delivery_count: u32,
     held: Option<(Hand, i64)>,
 }
@@ -111,12 +113,12 @@ impl Model {
     fn expire(&mut self, time: i64) {
         for (sequence, message) in self.messages.clone() {
             match message.held.filter(|(_, until)| *until > time) {
-                None if message.expires <= time => self.leave(sequence, "expired"),
+                _ if message.looked_at > time => {}
+                None => self.leave(sequence, "expired"),
                 // It is looked at again when it is out of that hand.
-                Some((_, until)) if message.expires <= time => {
-                    self.messages.insert(sequence, Toy { expires: until, ..message });
+                Some((_, until)) => {
+                    self.messages.insert(sequence, Toy { looked_at: until, ..message });
                 }
-                _ => {}
             }
         }
     }
@@ -176,7 +178,8 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     prop_assert_eq!(code(outcome), Some(Code::QueueFull));
                 } else {
                     model.last += 1;
-                    model.messages.insert(model.last, Toy { expires: expiry_time, delivery_count: 0, held: None });
+                    let message = Toy { expires: expiry_time, looked_at: expiry_time, delivery_count: 0, held: None };
+                    model.messages.insert(model.last, message);
                     prop_assert_eq!(outcome, DONE);
                 }
             }
@@ -246,6 +249,36 @@ proptest! {
     fn a_queue_is_what_the_model_says(steps in prop::collection::vec(step(), 1..80)) {
         play(steps)?;
     }
+}
+
+/// What expires in somebody's hand, and falls out of it, is handed to nobody any more.
+#[test]
+fn what_expired_in_a_hand_is_not_handed_out_again() -> Tested {
+    let mut group = Group::default();
+    group.put(device("d"), ABSENT)?;
+    group.command(Operation::EnqueueMessage(v1::EnqueueMessage {
+        principal: Some(principal("d", None)),
+        expiry_time: group.time + 3 * SECOND,
+        acknowledgement: Acknowledgement::Full as i32,
+        delivery_count_max: DELIVERY_COUNT_MAX,
+        ..v1::EnqueueMessage::default()
+    }))?;
+    let receive = |by| {
+        let (token, connection_id) = connection(by);
+        let principal = Some(principal("d", None));
+        let command = v1::ReceiveMessages { principal, limit: 2, lock_milliseconds: 60_000, token, connection_id };
+        Operation::ReceiveMessages(command)
+    };
+    let Outcome::Messages(received) = group.command(receive(Hand::Connection(1)))? else { panic!("no messages") };
+    assert_eq!(received.sequences, [1]);
+    for _ in 0..3 {
+        group.kind(Kind::ExpireMessages(v1::ExpireMessages {}))?;
+    }
+    assert_eq!(count(&group)?, 1, "it is in a hand");
+    let Outcome::Messages(received) = group.command(receive(Hand::Connection(2)))? else { panic!("no messages") };
+    assert_eq!(received.sequences, [0; 0], "the newer connection takes over, but not what has expired");
+    assert_eq!(count(&group)?, 0);
+    Ok(())
 }
 
 #[test]
