@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run release test sim fuzz fmt
+.PHONY: help run cluster release test sim fuzz fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -11,6 +11,7 @@ ARGUMENTS ?=
 
 help:
 	@echo 'make run       build a hub and start it with a device `demo` (ARGUMENTS="..." adds flags of `ironhub all`)'
+	@echo 'make cluster   build and start a cluster of processes: 3 shards, 2 gateways, Kafka, haproxy (DO=stop|status|addresses)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
@@ -25,6 +26,12 @@ run:
 	$(cargo) build --profile ci --locked --package hub
 	@echo
 	@exec "$$(deploy/development/target-folder)/ci/ironhub" all --with-device demo $(ARGUMENTS)
+
+DO ?= start
+cluster:
+	@$(prerequisites) cluster
+	@if [ '$(DO)' = start ]; then $(cargo) build --profile ci --locked --package hub; fi
+	@deploy/development/cluster $(DO)
 
 release:
 	@$(prerequisites) build

@@ -11,9 +11,9 @@ use ironhub_tests::TestResult;
 
 /// Who may import whom among our own crates.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("hub", &["gateway", "shard", "runtime", "model", "mqtt", "amqp", "auth", "eventlog", "shard-client"]),
+    ("hub", &["gateway", "shard", "runtime", "model", "mqtt", "amqp", "auth", "eventlog", "shard-client", "peer"]),
     ("gateway", &["model", "mqtt", "amqp", "auth", "eventlog", "shard-client", "runtime"]),
-    ("shard", &["model", "proto", "eventlog", "runtime"]),
+    ("shard", &["model", "proto", "eventlog", "runtime", "peer"]),
     ("shard-client", &["model", "proto"]),
     ("eventlog", &["model", "proto"]),
     ("auth", &["model"]),
@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("mqtt", &[]),
     ("amqp", &[]),
     ("runtime", &[]),
+    ("peer", &[]),
     ("model", &[]),
 ];
 
@@ -28,12 +29,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const FOREIGN: &[(&str, &[&str])] = &[
     ("openraft", &["shard"]),
     ("rocksdb", &["shard"]),
-    ("tonic", &["shard", "shard-client", "proto"]),
+    ("tonic", &["shard", "shard-client", "proto", "peer"]),
     ("rumqttd", &["mqtt"]),
     ("serde_amqp", &["amqp"]),
     ("fe2o3-amqp-types", &["amqp"]),
     ("hyper", &["gateway", "hub", "runtime", "shard-client"]),
-    ("rustls", &["gateway", "hub"]),
+    ("rustls", &["gateway", "hub", "peer"]),
     ("clap", &["hub"]),
     ("toml", &["hub"]),
 ];

@@ -40,6 +40,7 @@ mod keep_alive;
 mod live_credentials;
 mod methods;
 mod metrics;
+mod peers;
 mod permissions;
 mod persistent_session;
 mod properties;

@@ -9,6 +9,8 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
+use crate::configuration::Words;
+
 pub use messages::{MessageCommand, SendArguments};
 pub use registry::{
     CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, SimulateArguments, UpdateArguments,
@@ -48,8 +50,28 @@ Ports 443, 5671 and 8883 are compiled into most SDKs. Without the right to bind 
 or use --https-port 8443 and clients that accept a port.")]
     All(AllArguments),
 
-    /// Print the settings in effect as TOML: file, environment and flags put together
+    /// Print the settings in effect of `ironhub all` as TOML: file, environment and flags put together
     Config(AllArguments),
+
+    /// Run a gateway of a cluster: MQTT, AMQP and HTTPS for devices and back ends, shards and Kafka behind it
+    #[command(after_help = "\
+It keeps nothing; run as many as the load asks for, behind a load balancer that passes TCP on. --print-config explains every
+setting. The certificates come from `ironhub prepare-cluster` or from elsewhere. `make cluster` is a worked example.")]
+    Gateway(RoleArguments),
+
+    /// Run a shard of a cluster: replicas of registry, twins, queues and settings
+    #[command(after_help = "\
+Three or more of them make a hub that outlives the loss of one. --print-config explains every setting. The shards that
+`founders` names begin the hub together, once; later ones join it.")]
+    Shard(RoleArguments),
+
+    /// Make what the processes of a cluster need: an authority, a certificate for each role, a server certificate, a secret
+    #[command(after_help = "\
+Makes these, and renews what ends soon when it is run again:
+  DIR/peer/authority.pem, gateway.pem, gateway-key.pem, shard.pem, shard-key.pem    between the processes (mutual TLS)
+  DIR/server/authority.pem, server.pem, server-key.pem                              what devices and back ends see
+  DIR/server/ticket-secret                                                          the same for every gateway")]
+    PrepareCluster(PrepareClusterArguments),
 
     /// Create, look at, change, import and delete devices of a running hub
     #[command(after_help = registry::DEVICE_EXAMPLES)]
@@ -236,9 +258,28 @@ pub struct AllArguments {
     /// Create this device unless it is there, and print how to connect it; may be repeated
     #[arg(long = "with-device", value_name = "ID")]
     pub with_devices: Vec<DeviceId>,
-    /// Configuration file, TOML; `ironhub config` shows what can stand in it [default: $IRONHUB_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub words: Words,
+}
+
+/// What a role of a cluster is started with.
+#[derive(Debug, Default, Args)]
+pub struct RoleArguments {
+    #[command(flatten)]
+    pub words: Words,
+    /// Print the settings in effect as TOML, explained, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// What `ironhub prepare-cluster` makes, and where.
+#[derive(Debug, Args)]
+pub struct PrepareClusterArguments {
+    /// Folder to make it in; what is there and still good stays
+    pub directory: PathBuf,
+    /// Name or address under which clients reach the hub, for the server certificate; may be repeated
+    #[arg(long = "host-name", value_name = "NAME")]
+    pub host_names: Vec<String>,
 }
 
 /// Which hub a client command talks to.

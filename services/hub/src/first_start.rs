@@ -38,7 +38,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::all::hub_json;
+    use crate::role::hub_json;
 
     #[test]
     fn ten_different_keys_for_the_five_documented_policies() -> anyhow::Result<()> {

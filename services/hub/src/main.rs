@@ -2,11 +2,10 @@
 //! does, and starts what they ask for.
 //!
 //! ```text
-//!   arguments, configuration ──> all/ (a whole hub)     first_start, certificates
+//!   arguments, configuration ──> role/ (all, gateway, shard)     first_start, certificates
 //!                            └─> command/ (clients of a hub's public HTTPS API)
 //! ```
 
-mod all;
 mod arguments;
 mod certificates;
 mod command;
@@ -14,14 +13,15 @@ mod configuration;
 mod files;
 mod first_start;
 mod open_files;
+mod role;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::{
-    arguments::{AllArguments, Arguments, Command},
-    configuration::{Config, Environment},
+    arguments::{Arguments, Command, RoleArguments},
+    configuration::{AllConfig, Environment, GatewayConfig, LogConfig, RoleConfig, ShardConfig},
 };
 
 #[global_allocator]
@@ -42,11 +42,28 @@ fn main() -> ExitCode {
 
 fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     match command {
-        Command::All(arguments) => run_all(arguments, environment),
-        Command::Config(arguments) => {
-            print!("{}", Config::load(arguments, environment)?.to_toml()?);
-            Ok(())
+        Command::All(arguments) => {
+            let config = AllConfig::load(arguments, environment)?;
+            server(&config.log.clone(), role::all(config))
         }
+        Command::Config(arguments) => print(&AllConfig::load(arguments, environment)?),
+        Command::Gateway(RoleArguments { words, print_config }) => {
+            let config = GatewayConfig::load(&words, environment)?;
+            if print_config {
+                return print(&config);
+            }
+            config.check()?;
+            server(&config.log.clone(), role::gateway(config))
+        }
+        Command::Shard(RoleArguments { words, print_config }) => {
+            let config = ShardConfig::load(&words, environment)?;
+            if print_config {
+                return print(&config);
+            }
+            config.check()?;
+            server(&config.log.clone(), role::shard(config))
+        }
+        Command::PrepareCluster(arguments) => certificates::prepare_cluster(&arguments),
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
         Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),
         Command::Twin { target, command } => client()?.block_on(command::twin::run(target, command, environment)),
@@ -72,11 +89,15 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     }
 }
 
-fn run_all(arguments: AllArguments, environment: &Environment) -> anyhow::Result<()> {
-    let config = Config::load(arguments, environment)?;
-    runtime::start_logging(config.log.format, &config.log.filter)?;
+fn print(config: &impl RoleConfig) -> anyhow::Result<()> {
+    print!("{}", config.to_toml()?);
+    Ok(())
+}
+
+fn server(log: &LogConfig, role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime::start_logging(log.format, &log.filter)?;
     open_files::raise_limit();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(all::run(config))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role)
 }
 
 /// A client needs one thread.

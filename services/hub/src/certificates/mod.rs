@@ -9,6 +9,7 @@
 
 mod authority;
 mod brought;
+mod cluster;
 mod resolver;
 mod server;
 
@@ -22,6 +23,7 @@ use anyhow::Context;
 use rustls::{server::ResolvesServerCert, sign::CertifiedKey};
 use serde::{Deserialize, Serialize};
 
+pub use self::cluster::prepare_cluster;
 use self::{authority::Authority, brought::BroughtFiles, resolver::Resolver};
 
 /// How often a running hub looks whether a certificate must be renewed or a file was replaced.
@@ -65,17 +67,21 @@ enum Source {
 impl Certificates {
     /// Loads the certificates, making those that are missing or no longer fit the host names.
     pub fn open(config: &CertificatesConfig, folder: &Path, host_names: &[String]) -> anyhow::Result<Self> {
-        let (source, keys, authority_file) = if config.server.is_empty() {
-            let names = server::names(host_names);
-            let key = own_certificate(folder, &names)?;
-            let source = Source::Own { folder: folder.to_owned(), host_names: names };
-            (source, vec![key], Some(authority::certificate_file(folder)))
-        } else {
-            let mut files = BroughtFiles::new(&config.server);
-            let keys = files.load()?;
-            (Source::Brought(files), keys, config.authority_file.clone())
-        };
-        Ok(Self { resolver: Arc::new(Resolver::new(keys)), source, authority_file })
+        if !config.server.is_empty() {
+            return Self::brought(config);
+        }
+        let names = server::names(host_names);
+        let key = own_certificate(folder, &names)?;
+        let source = Source::Own { folder: folder.to_owned(), host_names: names };
+        let authority_file = Some(authority::certificate_file(folder));
+        Ok(Self { resolver: Arc::new(Resolver::new(vec![key])), source, authority_file })
+    }
+
+    /// Loads those that the configuration names.
+    pub fn brought(config: &CertificatesConfig) -> anyhow::Result<Self> {
+        let mut files = BroughtFiles::new(&config.server);
+        let resolver = Arc::new(Resolver::new(files.load()?));
+        Ok(Self { resolver, source: Source::Brought(files), authority_file: config.authority_file.clone() })
     }
 
     /// What the TLS listener asks at every handshake.

@@ -7,9 +7,9 @@ use auth::ConnectionString;
 use model::SymmetricKey;
 
 use crate::{
-    all::{data_dir, hub_json::HubJson},
     arguments::TargetArguments,
     configuration::Environment,
+    role::{data_dir, hub_json::HubJson},
 };
 
 const HTTPS_PORT: u16 = 443;

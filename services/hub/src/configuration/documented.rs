@@ -5,17 +5,18 @@
 use std::collections::HashMap;
 
 /// A section of the file (empty: the first level), the struct behind it, and the source that documents its fields.
-struct Section {
-    name: &'static str,
-    structure: &'static str,
-    source: &'static str,
+#[derive(Clone, Copy)]
+pub struct Section {
+    pub name: &'static str,
+    pub structure: &'static str,
+    pub source: &'static str,
 }
 
-const SECTIONS: [Section; 11] = [
-    Section { name: "", structure: "Config", source: include_str!("mod.rs") },
-    Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
-    Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
-    Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") },
+pub const LOG: Section = Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") };
+pub const ADMIN: Section = Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") };
+pub const CERTIFICATES: Section =
+    Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") };
+pub const GATEWAY: [Section; 4] = [
     Section { name: "gateway.limits", structure: "Limits", source: include_str!("../../../gateway/src/config.rs") },
     Section { name: "gateway.https", structure: "Limits", source: include_str!("../../../gateway/src/https/mod.rs") },
     Section {
@@ -28,19 +29,23 @@ const SECTIONS: [Section; 11] = [
         structure: "FileNotifications",
         source: include_str!("../../../gateway/src/config.rs"),
     },
-    Section {
-        name: "event_log",
-        structure: "Config",
-        source: include_str!("../../../libs/eventlog/src/embedded/config.rs"),
-    },
-    Section { name: "kafka", structure: "Config", source: include_str!("../../../libs/eventlog/src/kafka/config.rs") },
-    Section { name: "shard", structure: "Config", source: include_str!("../../../shard/src/group/config.rs") },
 ];
+pub const EMBEDDED_LOG: Section = Section {
+    name: "event_log",
+    structure: "Config",
+    source: include_str!("../../../libs/eventlog/src/embedded/config.rs"),
+};
+pub const KAFKA: Section =
+    Section { name: "kafka", structure: "Config", source: include_str!("../../../libs/eventlog/src/kafka/config.rs") };
+pub const SHARD: Section =
+    Section { name: "shard", structure: "Config", source: include_str!("../../../shard/src/group/config.rs") };
+pub const PEER: Section =
+    Section { name: "peer", structure: "Files", source: include_str!("../../../libs/peer/src/credentials.rs") };
 
 /// Puts the documentation as comments before every section and setting of a printed configuration.
-pub fn annotate(toml: &str) -> String {
+pub fn annotate(toml: &str, sections: &[Section]) -> String {
     let documentation: HashMap<_, _> =
-        SECTIONS.iter().map(|section| (section.name, fields(section.source, section.structure))).collect();
+        sections.iter().map(|section| (section.name, fields(section.source, section.structure))).collect();
     let mut section = "";
     let mut annotated = String::new();
     for line in toml.lines() {
@@ -79,12 +84,10 @@ fn fields<'a>(source: &'a str, structure: &str) -> HashMap<&'a str, Vec<&'a str>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 mod tests {
-    use super::*;
-    use crate::configuration::Config;
+    use crate::configuration::{AllConfig, GatewayConfig, RoleConfig, ShardConfig};
 
-    #[test]
-    fn every_setting_is_explained() {
-        let text = annotate(&toml::to_string(&Config::default()).unwrap());
+    fn every_setting_of<C: RoleConfig>() {
+        let text = C::default().to_toml().unwrap();
         let lines: Vec<_> = text.lines().collect();
         for pair in lines.windows(2) {
             let [before, setting] = pair else { continue };
@@ -94,10 +97,23 @@ mod tests {
         }
     }
 
+    fn the_same<C: RoleConfig>() {
+        let plain = toml::to_string(&C::default()).unwrap();
+        let explained = toml::from_str::<C>(&C::default().to_toml().unwrap()).unwrap();
+        assert_eq!(toml::to_string(&explained).unwrap(), plain);
+    }
+
+    #[test]
+    fn every_setting_is_explained() {
+        every_setting_of::<AllConfig>();
+        every_setting_of::<GatewayConfig>();
+        every_setting_of::<ShardConfig>();
+    }
+
     #[test]
     fn an_explained_file_says_the_same() {
-        let plain = toml::to_string(&Config::default()).unwrap();
-        let explained = toml::from_str::<Config>(&annotate(&plain)).unwrap();
-        assert_eq!(toml::to_string(&explained).unwrap(), plain);
+        the_same::<AllConfig>();
+        the_same::<GatewayConfig>();
+        the_same::<ShardConfig>();
     }
 }

@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::PathBuf};
 use anyhow::Context;
 use toml::{Table, Value};
 
-use super::Config;
+use super::RoleConfig;
 
 const PREFIX: &str = "IRONHUB_";
 
@@ -42,16 +42,29 @@ impl Environment {
     }
 
     /// Writes the settings among the variables over those of the file.
-    pub fn overlay(&self, table: &mut Table) -> anyhow::Result<()> {
-        let known = Table::try_from(Config::default())?;
+    pub fn overlay<C: RoleConfig>(&self, table: &mut Table) -> anyhow::Result<()> {
+        let known = Table::try_from(C::default())?;
         for (name, text) in &self.variables {
             let Some(path) = setting_path(name, &known) else { continue };
-            insert(table, &path, value(text, default_at(&known, &path)))
-                .and_then(|()| Ok(table.clone().try_into::<Config>().map(drop)?))
-                .with_context(|| format!("in the environment variable {name}"))?;
+            set::<C>(table, &known, &path, text).with_context(|| format!("in the environment variable {name}"))?;
         }
         Ok(())
     }
+}
+
+/// Writes settings that are named as in the file, `log.filter`, over the others.
+pub fn overlay_settings<C: RoleConfig>(settings: &[(String, String)], table: &mut Table) -> anyhow::Result<()> {
+    let known = Table::try_from(C::default())?;
+    for (name, text) in settings {
+        let path: Vec<_> = name.split('.').map(str::to_owned).collect();
+        set::<C>(table, &known, &path, text).with_context(|| format!("in --set {name}"))?;
+    }
+    Ok(())
+}
+
+fn set<C: RoleConfig>(table: &mut Table, known: &Table, path: &[String], text: &str) -> anyhow::Result<()> {
+    insert(table, path, value(text, default_at(known, path)))?;
+    Ok(table.clone().try_into::<C>().map(drop)?)
 }
 
 /// `IRONHUB_LOG__FILTER` is `log.filter`; `None` for a variable that is no setting.

@@ -13,6 +13,8 @@ use tonic::{
     transport::{Channel, Endpoint, Uri},
 };
 
+use crate::Discovery;
+
 /// Bytes of one stream that may be under way unread.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes of one connection that may be under way unread.
@@ -74,7 +76,7 @@ impl Service<Uri> for InProcess {
     }
 }
 
-fn endpoint(endpoint: Endpoint) -> Endpoint {
+pub(crate) fn endpoint(endpoint: Endpoint) -> Endpoint {
     endpoint
         .tcp_nodelay(true)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -88,8 +90,10 @@ fn endpoint(endpoint: Endpoint) -> Endpoint {
 /// What a client is made with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The nodes to find leaders among; at least one.
+    /// The nodes to find leaders among; at least one, unless others are discovered.
     pub nodes: Vec<Node>,
+    /// Nodes come and go, and are looked for.
+    pub discovery: Option<Discovery>,
     /// Device groups of the hub.
     pub groups: u32,
     /// Names this gateway in the logs of shards.
@@ -110,6 +114,7 @@ impl Config {
         let incarnation = uuid::Uuid::new_v4().as_u64_pair().0;
         Self {
             nodes,
+            discovery: None,
             groups,
             gateway_id: format!("gateway-{incarnation:016x}"),
             incarnation,

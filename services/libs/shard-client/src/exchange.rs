@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Channel};
 
-use crate::leaders::Backoff;
+use crate::trying::Backoff;
 
 /// Requests of one frame at most.
 const FRAME_REQUESTS_MAX: usize = 512;

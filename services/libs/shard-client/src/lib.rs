@@ -8,37 +8,40 @@
 //!   everyone <--settings() watch------------------- WatchSettings stream <------ leader of the hub group
 //! ```
 //!
-//! It finds the leaders (hints of refusals, or trying around), sends a command again under the same id until it is
+//! It finds the nodes (a fixed list, or discovery from a few seeds) and the leaders (hints of refusals, or trying around), sends a command again under the same id until it is
 //! answered or its time is over, and attaches live connections again after a change of leader. It knows nothing of
 //! protocols, credentials or what the state means. Requests end in an answer or in [`Unavailable`], never in silence.
 
 use std::sync::Arc;
 
 use model::{DeviceId, GroupId, HubSettings, Principal, group_of};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod attach;
 mod bulk;
 mod commands;
 mod config;
+mod discovery;
 mod error;
 mod exchange;
 mod file_notifications;
-mod leaders;
 mod mailbox;
 mod messages;
 mod methods;
+mod nodes;
 mod receivers;
 mod registry;
 mod request;
 mod session;
 mod settings;
+mod trying;
 mod twin;
 
 pub use attach::{Attachment, NewAttachment};
 pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
+pub use discovery::{Connect, DescribedNode, Discovery, Undescribed};
 pub use error::{AttachError, MessageError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
 pub use file_notifications::{FileNotification, UploadedFile};
 pub use mailbox::{DesiredUpdate, Mailbox, MethodCall, SessionEvent};
@@ -62,14 +65,14 @@ pub struct ShardClient {
 /// What callers and background tasks share.
 struct Inner {
     config: Config,
-    leaders: leaders::Leaders,
-    /// One for each node.
-    queues: Vec<mpsc::Sender<exchange::Outgoing>>,
+    nodes: nodes::Nodes,
     /// One for each group, the hub group first.
     command_ids: Vec<commands::CommandIds>,
     /// One for each device group.
     attachments: Vec<Arc<attach::Attachments>>,
     settings: watch::Receiver<Option<Arc<HubSettings>>>,
+    /// The client is at its end.
+    ended: CancellationToken,
 }
 
 impl Inner {
@@ -87,28 +90,27 @@ impl ShardClient {
     /// Must be called within a tokio runtime.
     pub async fn connect(config: Config) -> Self {
         let cancelled = CancellationToken::new();
-        let mut queues = Vec::new();
-        for node in &config.nodes {
-            let (queue, receiver) = mpsc::channel(config.queue_length_max);
-            tokio::spawn(exchange::run(node.channel.clone(), receiver, cancelled.clone()));
-            queues.push(queue);
-        }
+        let nodes = nodes::Nodes::new(config.groups, config.queue_length_max);
+        config.nodes.iter().for_each(|node| nodes.put(node.clone(), &cancelled));
         let (settings_sender, settings) = watch::channel(None);
         let inner = Arc::new(Inner {
-            leaders: leaders::Leaders::new(config.nodes.iter().map(|node| node.id).collect(), config.groups),
+            nodes,
             command_ids: (0..=config.groups).map(|_| commands::CommandIds::default()).collect(),
             attachments: GroupId::devices(config.groups)
                 .map(|group| Arc::new(attach::Attachments::new(group)))
                 .collect(),
             config,
-            queues,
             settings,
+            ended: cancelled.clone(),
         });
         for attachments in &inner.attachments {
             let work = attach::run(inner.clone(), attachments.clone());
             spawn_until(&cancelled, work);
         }
         spawn_until(&cancelled, settings::watch_settings(inner.clone(), settings_sender));
+        if let Some(discovery) = &inner.config.discovery {
+            spawn_until(&cancelled, discovery::run(inner.clone(), discovery.clone(), cancelled.clone()));
+        }
         Self { inner, running: Arc::new(cancelled.drop_guard()) }
     }
 

@@ -11,7 +11,8 @@ use tonic::Code;
 use crate::{
     ShardClient, Unavailable,
     exchange::MESSAGE_BYTES_MAX,
-    leaders::{Backoff, leader_hint},
+    nodes::KnownNode,
+    trying::{Backoff, leader_hint},
 };
 
 /// How much later than its own time a shard may answer, before it counts as lost.
@@ -115,12 +116,12 @@ impl ShardClient {
         let deadline = Instant::now() + self.inner.config.request_timeout;
         let mut backoff = Backoff::new();
         loop {
-            let asked = self.inner.leaders.of(group);
-            let failed = match self.invoke_at(asked, group.0, principal, request).await {
+            let Some(node) = self.inner.nodes.leader_of(group) else { return Err(Unavailable::NoLeader.into()) };
+            let failed = match self.invoke_at(&node, group.0, principal, request).await {
                 Ok(response) => return outcome(response),
                 Err(status) => status,
             };
-            let at_once = self.inner.leaders.correct(group, asked, leader_hint(&failed));
+            let at_once = self.inner.nodes.correct(group, node.id, leader_hint(&failed));
             match failed.code() {
                 Code::FailedPrecondition => {}
                 Code::InvalidArgument | Code::NotFound => {
@@ -139,12 +140,11 @@ impl ShardClient {
 
     async fn invoke_at(
         &self,
-        asked: usize,
+        node: &KnownNode,
         group: u32,
         principal: &Principal,
         request: &MethodRequest,
     ) -> Result<v1::InvokeMethodResponse, tonic::Status> {
-        let node = self.inner.config.nodes.get(asked).ok_or_else(|| tonic::Status::not_found("no such node"))?;
         let mut stub = Stub::new(node.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

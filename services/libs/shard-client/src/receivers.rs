@@ -18,7 +18,8 @@ use tonic::Streaming;
 
 use crate::{
     Inner, ShardClient, Unavailable,
-    leaders::{Backoff, leader_hint},
+    nodes::KnownNode,
+    trying::{Backoff, leader_hint},
 };
 
 /// How much longer than usual an answer may take: a new leader lets those of before come first.
@@ -148,8 +149,10 @@ async fn claim(
 ) -> Result<(News, Streaming<v1::ReceiverClaimNews>), Unavailable> {
     let mut backoff = Backoff::new();
     loop {
-        let asked = inner.leaders.of(GroupId::HUB);
-        let status = match timeout(inner.config.attempt_timeout + WAIT_MAX, claim_at(inner, asked, request)).await {
+        let node = inner.nodes.leader_of(GroupId::HUB);
+        let asked = node.as_ref().map_or(0, |node| node.id);
+        let answer = claim_at(node.as_deref(), request);
+        let status = match timeout(inner.config.attempt_timeout + WAIT_MAX, answer).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(status)) => status,
             Err(_) => tonic::Status::deadline_exceeded("no answer in time"),
@@ -157,7 +160,7 @@ async fn claim(
         if status.code() == tonic::Code::InvalidArgument {
             return Err(Unavailable::Protocol("the shard does not understand a receiver"));
         }
-        let at_once = inner.leaders.correct(GroupId::HUB, asked, leader_hint(&status));
+        let at_once = inner.nodes.correct(GroupId::HUB, asked, leader_hint(&status));
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(Unavailable::NoLeader);
         }
@@ -168,11 +171,10 @@ async fn claim(
 }
 
 async fn claim_at(
-    inner: &Inner,
-    asked: usize,
+    node: Option<&KnownNode>,
     request: &v1::ClaimReceiverRequest,
 ) -> Result<(News, Streaming<v1::ReceiverClaimNews>), tonic::Status> {
-    let node = inner.config.nodes.get(asked).ok_or_else(|| tonic::Status::not_found("no such node"))?;
+    let node = node.ok_or_else(|| tonic::Status::unavailable("no node is known"))?;
     let mut stream = Stub::new(node.channel.clone()).claim_receiver(request.clone()).await?.into_inner();
     match stream.message().await?.and_then(|first| first.news) {
         Some(news) => Ok((news, stream)),

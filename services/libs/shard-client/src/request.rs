@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{Inner, Unavailable, exchange::Outgoing, leaders::Backoff};
+use crate::{Inner, Unavailable, exchange::Outgoing, trying::Backoff};
 
 /// How one try ended.
 #[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
@@ -84,7 +84,7 @@ impl Inner {
             match tried {
                 Try::Answered(body) => return Ok(Answer { body, tried_before }),
                 Try::Never(error) => return Err(known(error)),
-                Try::Elsewhere { at_once: true } if hops < self.config.nodes.len() => hops += 1,
+                Try::Elsewhere { at_once: true } if hops < self.nodes.known().len() => hops += 1,
                 Try::Elsewhere { .. } => pause(&mut backoff, deadline, known(Unavailable::NoLeader)).await?,
                 Try::Later(error) => {
                     tried_before |= error == Unavailable::OutcomeUnknown;
@@ -99,29 +99,31 @@ impl Inner {
     }
 
     async fn try_once(&self, group: GroupId, body: request::Body, deadline: Instant) -> Try {
-        let asked = self.leaders.of(group);
-        let Some(queue) = self.queues.get(asked) else { return Try::Never(Unavailable::NoLeader) };
+        let Some(node) = self.nodes.leader_of(group) else {
+            self.nodes.lost.notify_one();
+            return Try::Later(Unavailable::NoLeader);
+        };
         let (reply, answer) = oneshot::channel();
         let until = deadline.min(Instant::now() + self.config.attempt_timeout);
         let exchange = async {
-            queue.send(Outgoing { group: group.0, body, reply }).await.ok()?;
+            node.queue.send(Outgoing { group: group.0, body, reply }).await.ok()?;
             answer.await.ok()
         };
         match timeout_at(until, exchange).await {
-            Ok(None) if queue.is_closed() => Try::Never(Unavailable::NoLeader),
-            Ok(Some(response::Body::Refusal(refusal))) => self.refused(group, asked, &refusal),
+            Ok(None) if self.ended.is_cancelled() => Try::Never(Unavailable::NoLeader),
+            Ok(Some(response::Body::Refusal(refusal))) => self.refused(group, node.id, &refusal),
             Ok(Some(body)) => Try::Answered(body),
             Ok(None) | Err(_) => {
-                self.leaders.correct(group, asked, None);
+                self.nodes.correct(group, node.id, None);
                 Try::Lost
             }
         }
     }
 
-    fn refused(&self, group: GroupId, asked: usize, refusal: &v1::Refusal) -> Try {
+    fn refused(&self, group: GroupId, asked: u64, refusal: &v1::Refusal) -> Try {
         match refusal.reason() {
             Reason::NotLeader | Reason::ShuttingDown => {
-                let at_once = self.leaders.correct(group, asked, refusal.leader_node_id);
+                let at_once = self.nodes.correct(group, asked, refusal.leader_node_id);
                 Try::Elsewhere { at_once }
             }
             reason @ (Reason::Busy | Reason::ClockSkew | Reason::OutcomeUnknown) => {

@@ -9,7 +9,12 @@ use proto::shard::v1::{
 };
 use tokio::sync::watch;
 
-use crate::{Inner, SettingsError, ShardClient, Unavailable, exchange::MESSAGE_BYTES_MAX, leaders::Backoff};
+use crate::{
+    Inner, SettingsError, ShardClient, Unavailable,
+    exchange::MESSAGE_BYTES_MAX,
+    nodes::KnownNode,
+    trying::{Backoff, leader_hint},
+};
 
 /// The settings as of the last word from the hub group; `None` before the first.
 pub type SettingsWatch = watch::Receiver<Option<Arc<HubSettings>>>;
@@ -90,12 +95,13 @@ impl ShardClient {
 pub(crate) async fn watch_settings(client: Arc<Inner>, settings: watch::Sender<Option<Arc<HubSettings>>>) {
     let mut backoff = Backoff::new();
     loop {
-        let asked = client.leaders.of(GroupId::HUB);
-        match follow(&client, asked, &settings).await {
+        let node = client.nodes.leader_of(GroupId::HUB);
+        match follow(node.as_deref(), &settings).await {
             Ok(()) => backoff = Backoff::new(),
             Err(status) => {
                 tracing::debug!(%status, "no watch of the hub's settings");
-                client.leaders.correct(GroupId::HUB, asked, crate::leaders::leader_hint(&status));
+                let asked = node.map_or(0, |node| node.id);
+                client.nodes.correct(GroupId::HUB, asked, leader_hint(&status));
             }
         }
         tokio::time::sleep(backoff.pause()).await;
@@ -104,11 +110,10 @@ pub(crate) async fn watch_settings(client: Arc<Inner>, settings: watch::Sender<O
 
 /// Until the stream ends.
 async fn follow(
-    client: &Inner,
-    asked: usize,
+    node: Option<&KnownNode>,
     settings: &watch::Sender<Option<Arc<HubSettings>>>,
 ) -> Result<(), tonic::Status> {
-    let Some(node) = client.config.nodes.get(asked) else { return Ok(()) };
+    let node = node.ok_or_else(|| tonic::Status::unavailable("no node is known"))?;
     let mut stub = Stub::new(node.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut stream = stub.watch_settings(v1::WatchSettingsRequest {}).await?.into_inner();
     while let Some(message) = stream.message().await? {

@@ -11,7 +11,8 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Names this node's disk among the nodes of the hub. Never used again for another disk.
+    /// Names this node's disk among the nodes of the hub; never used again for another disk. 0: an empty disk draws one
+    /// and keeps it.
     pub node_id: NodeId,
     /// Folder of the database. One process at a time.
     pub directory: PathBuf,
@@ -21,6 +22,10 @@ pub struct Config {
     /// the same one. Empty: this node alone. Looked at once in the life of the store; later members come by
     /// membership change.
     pub initial_members: Vec<Member>,
+    /// An empty store waits until it is founded ([`super::Founder`]) or made a member by others, whatever
+    /// `initial_members` says.
+    #[serde(skip)]
+    pub joins: bool,
 
     /// How often a leader tells its followers that it lives.
     pub heartbeat_interval_milliseconds: u64,
@@ -89,6 +94,7 @@ impl Default for Config {
             directory: "shard".into(),
             groups: 4,
             initial_members: Vec::new(),
+            joins: false,
             heartbeat_interval_milliseconds: 150,
             election_timeout_min_milliseconds: 600,
             election_timeout_max_milliseconds: 900,

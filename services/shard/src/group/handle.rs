@@ -6,7 +6,7 @@ use openraft::error::Fatal;
 use proto::{raft::v1::ProposedCommand, shard::v1::CommandResult};
 use tokio::sync::watch;
 
-use super::{Config, Leadership, Refusal, entry_clock::EntryClock, proposer::Proposer, reads::Reads};
+use super::{Config, Leadership, Member, Refusal, entry_clock::EntryClock, proposer::Proposer, reads::Reads};
 use crate::{
     raft::{NodeId, Raft},
     state,
@@ -64,6 +64,20 @@ impl Group {
     /// The rows as this node has them now, on any replica; they may be old.
     pub fn view(&self) -> Result<View, StoreError> {
         self.inner.table.load().view()
+    }
+
+    /// The nodes of the group's membership as this node knows it, with their addresses; none on a node that no
+    /// membership has reached.
+    pub fn members(&self) -> Vec<Member> {
+        let metrics = self.inner.clock.metrics.borrow();
+        let nodes = metrics.membership_config.membership().nodes();
+        nodes.map(|(node_id, node)| Member { node_id: *node_id, address: node.addr.clone() }).collect()
+    }
+
+    /// Whether this node is in the membership that it knows.
+    pub fn is_member(&self) -> bool {
+        let metrics = self.inner.clock.metrics.borrow();
+        metrics.membership_config.membership().get_node(&self.inner.node_id).is_some()
     }
 
     /// Who leads, now and after every change.

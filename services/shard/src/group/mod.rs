@@ -8,6 +8,7 @@
 
 mod config;
 mod entry_clock;
+mod founding;
 mod handle;
 mod leadership;
 mod log_retention;
@@ -17,6 +18,7 @@ mod reads;
 mod refusal;
 
 pub use config::{Config, Member};
+pub use founding::Founder;
 pub use handle::Group;
 pub use leadership::Leadership;
 pub use node::{Environment, Health, Node};

@@ -6,16 +6,12 @@ use std::{
 
 use futures::future::{join_all, try_join_all};
 use model::GroupId;
-use openraft::{
-    BasicNode,
-    error::{InitializeError, RaftError},
-};
 use proto::raft::v1::{StoreMark, raft_server::RaftServer};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    Config, Group, Leadership, entry_clock::EntryClock, handle::Inner, leadership, log_retention, proposer::Proposer,
-    reads::Reads,
+    Config, Founder, Group, Leadership, entry_clock::EntryClock, founding, handle::Inner, leadership, log_retention,
+    proposer::Proposer, reads::Reads,
 };
 use crate::{
     raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService},
@@ -56,26 +52,33 @@ pub struct Health {
     pub is_disk_full: bool,
     /// Groups whose disk has failed; only a restart brings them back.
     pub stopped_groups: Vec<GroupId>,
-    /// Groups without a leader that this node knows.
+    /// Groups that this node is a member of, without a leader that it knows.
     pub leaderless_groups: Vec<GroupId>,
+    /// No group has this node among its members: it waits to be asked.
+    pub is_outside: bool,
 }
 
 impl Node {
     /// Opens the RocksDB in the configured folder and starts every group, which talk over TCP.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
+        Self::open_over(config, Arc::new(|endpoint| endpoint.connect_lazy())).await
+    }
+
+    /// The same over connections of another kind.
+    pub async fn open_over(config: Config, connect: Connect) -> Result<Self, OpenError> {
         let opening = config.clone();
         let open = move || RocksStore::open(&opening.directory, &opening.database_options());
         let opened = tokio::task::spawn_blocking(open).await;
         let store = Arc::new(opened.map_err(|panic| StoreError::Disk(panic.to_string()))??);
-        Self::open_in(config, Environment { store, connect: Arc::new(|endpoint| endpoint.connect_lazy()) }).await
+        Self::open_in(config, Environment { store, connect }).await
     }
 
     /// The same on another disk and network. A new store is bootstrapped with the configured first members.
     pub async fn open_in(config: Config, environment: Environment) -> Result<Self, OpenError> {
         check(&config)?;
-        let config = Arc::new(config);
         let Environment { store, connect } = environment;
-        let database = open_database(&config, store.clone())?;
+        let (database, node_id) = open_database(&config, store.clone())?;
+        let config = Arc::new(Config { node_id, ..config });
         let disk = Arc::new(DiskReserve::new(store, config.disk_reserve_bytes));
         disk.measure()?;
         let clocks = Arc::new(Clocks::new(Duration::from_millis(config.clock_difference_max_milliseconds)));
@@ -112,6 +115,11 @@ impl Node {
         self.groups.values()
     }
 
+    /// Makes the node begin a hub, later.
+    pub fn founder(&self) -> Founder {
+        Founder { groups: self.groups.values().cloned().collect() }
+    }
+
     /// What the other nodes talk to.
     pub fn raft_service(&self) -> RaftServer<RaftService> {
         self.service.clone().into_server()
@@ -119,11 +127,13 @@ impl Node {
 
     /// What is wrong now.
     pub fn health(&self) -> Health {
-        let mut health = Health { is_disk_full: self.disk.is_exhausted(), ..Health::default() };
+        let is_outside = !self.groups.values().any(Group::is_member);
+        let mut health = Health { is_disk_full: self.disk.is_exhausted(), is_outside, ..Health::default() };
         for (id, group) in &self.groups {
             if group.inner.failure().is_some() {
                 health.stopped_groups.push(*id);
-            } else if *group.inner.leadership.borrow() == (Leadership::Following { leader: None }) {
+            } else if group.is_member() && *group.inner.leadership.borrow() == (Leadership::Following { leader: None })
+            {
                 health.leaderless_groups.push(*id);
             }
         }
@@ -211,13 +221,13 @@ impl Start {
     /// with several candidates; the others get it from the leader.
     async fn bootstrap(&self, groups: &[Group]) -> Result<(), OpenError> {
         let mark = self.database.mark()?.unwrap_or_default();
-        if mark.bootstrapped {
+        if mark.bootstrapped || self.config.joins {
             return Ok(());
         }
         let first = self.config.initial_members.first().map_or(self.config.node_id, |member| member.node_id);
         if first == self.config.node_id {
-            let members = first_members(&self.config);
-            try_join_all(groups.iter().map(|group| initialize(group, members.clone()))).await?;
+            let members = founding::first_members(&self.config);
+            founding::initialize(groups, &members).await?;
         }
         Ok(self.database.write_mark(&StoreMark { bootstrapped: true, ..mark })?)
     }
@@ -264,37 +274,27 @@ async fn close(database: &Database, writer: Arc<LogWriter>) -> Result<(), StoreE
     database.flush().await
 }
 
-fn open_database(config: &Config, store: Arc<dyn KeyValue>) -> Result<Arc<Database>, OpenError> {
+/// The database, and the id of its disk.
+fn open_database(config: &Config, store: Arc<dyn KeyValue>) -> Result<(Arc<Database>, NodeId), OpenError> {
     let database = Database::over(store)?;
+    let Config { node_id: configured, groups, .. } = *config;
     match database.mark()? {
         None => {
-            let (node_id, groups) = (config.node_id, config.groups);
+            let node_id = if configured == 0 { draw_node_id() } else { configured };
             database.write_mark(&StoreMark { format: keys::FORMAT, node_id, groups, bootstrapped: false })?;
+            Ok((database, node_id))
         }
-        Some(mark) if mark.node_id != config.node_id => {
-            return Err(OpenError::NodeId { stored: mark.node_id, configured: config.node_id });
+        Some(mark) if configured != 0 && mark.node_id != configured => {
+            Err(OpenError::NodeId { stored: mark.node_id, configured })
         }
-        Some(mark) if mark.groups != config.groups => {
-            return Err(OpenError::Groups { stored: mark.groups, configured: config.groups });
-        }
-        Some(_) => {}
+        Some(mark) if mark.groups != groups => Err(OpenError::Groups { stored: mark.groups, configured: groups }),
+        Some(mark) => Ok((database, mark.node_id)),
     }
-    Ok(database)
 }
 
-fn first_members(config: &Config) -> BTreeMap<NodeId, BasicNode> {
-    if config.initial_members.is_empty() {
-        return BTreeMap::from([(config.node_id, BasicNode::default())]);
-    }
-    config.initial_members.iter().map(|member| (member.node_id, BasicNode::new(&member.address))).collect()
-}
-
-async fn initialize(group: &Group, members: BTreeMap<NodeId, BasicNode>) -> Result<(), OpenError> {
-    match group.inner.raft.initialize(members).await {
-        // It was, before a crash kept the mark from being written.
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(error) => Err(stopped(group.id(), &error)),
-    }
+/// 48 random bits: enough that no two disks of a hub meet, and JSON keeps them exactly.
+fn draw_node_id() -> NodeId {
+    (uuid::Uuid::new_v4().as_u64_pair().0 >> 16).max(1)
 }
 
 /// A crash between vote and victory leaves the only voter a follower; it need not wait for a timeout.

@@ -7,12 +7,15 @@
 //!   WatchSettings (hub group)               settings after every change
 //!   ClaimReceiver (hub group, one for each  -> receivers -> granted, displaced
 //!     reader of the events)
+//!   DescribeNode (every node)               which nodes and which leaders there are
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
 //!
 //! It knows nothing of protocols, and holds nothing that a change of leader may not take away.
 
+mod access;
 mod attach;
+mod describe;
 mod exchange;
 mod leader;
 mod methods;
@@ -64,14 +67,15 @@ impl Groups {
 
 /// What gateways call.
 pub struct ShardService {
+    node_id: u64,
     groups: Arc<Groups>,
     stopping: CancellationToken,
 }
 
 impl ShardService {
-    /// The service over those groups, until the token is cancelled.
-    pub fn new(groups: Arc<Groups>, stopping: CancellationToken) -> Self {
-        Self { groups, stopping }
+    /// The service over those groups of the node, until the token is cancelled.
+    pub fn new(node_id: u64, groups: Arc<Groups>, stopping: CancellationToken) -> Self {
+        Self { node_id, groups, stopping }
     }
 }
 
@@ -125,6 +129,13 @@ impl shard_server::Shard for ShardService {
     ) -> Result<Response<Self::ClaimReceiverStream>, Status> {
         let news = receivers::claim(&self.groups, request.into_inner()).await?;
         Ok(Response::new(Box::pin(news)))
+    }
+
+    async fn describe_node(
+        &self,
+        _: Request<v1::DescribeNodeRequest>,
+    ) -> Result<Response<v1::NodeDescription>, Status> {
+        Ok(Response::new(describe::describe(self.node_id, &self.groups)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use model::GroupId;
+use peer::{Credentials, Role};
 use proto::shard::v1::shard_server::ShardServer;
 use tokio::{
     io::DuplexStream,
@@ -17,12 +17,16 @@ use tokio_stream::{
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::Connected, server::Router};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Server, server::Connected, server::Router},
+};
 
-use super::{Groups, Leader, ShardService};
+use super::{Groups, Leader, ShardService, access::Only};
 use crate::{
     ShardMetrics,
     group::{Config, Environment, Health, Node},
+    raft::Connect,
     store::OpenError,
 };
 
@@ -56,6 +60,11 @@ impl Shard {
     /// Opens the disk and starts every group. Nobody is served yet.
     pub async fn start(config: Config) -> Result<Self, OpenError> {
         Self::lead(Node::open(config).await?)
+    }
+
+    /// The same; other nodes are connected to like this.
+    pub async fn start_over(config: Config, connect: Connect) -> Result<Self, OpenError> {
+        Self::lead(Node::open_over(config, connect).await?)
     }
 
     /// The same on another disk and network.
@@ -95,12 +104,7 @@ impl Shard {
         &self.metrics
     }
 
-    /// Whether the hub's settings can be served: the `hub` group has a leader here or elsewhere.
-    pub fn is_ready(&self) -> bool {
-        !self.node.health().leaderless_groups.contains(&GroupId::HUB)
-    }
-
-    /// Serves gateways and other nodes on the listener.
+    /// Serves gateways and other nodes on the listener. Whoever can connect is trusted: it is for loopback.
     pub fn serve_tcp(&mut self, listener: TcpListener) {
         let connections = TcpListenerStream::new(listener).map(|connection| {
             connection.inspect(|connection| {
@@ -118,12 +122,28 @@ impl Shard {
         connector
     }
 
-    /// Serves gateways and other nodes on the connections, as they come.
+    /// Serves gateways and other nodes on the connections, as they come. Whoever can connect is trusted: it is for
+    /// connections within a process or a test.
     pub fn serve<C>(&mut self, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let router = self.router();
+        let router = server().add_service(self.node.raft_service()).add_service(self.shard_service());
+        self.run(router, connections);
+    }
+
+    /// Serves the processes of the cluster on the listener, each what its role may call: other shards everything,
+    /// gateways what is not between shards.
+    pub fn serve_peers(&mut self, listener: TcpListener, credentials: Arc<Credentials>) {
+        let raft = InterceptedService::new(self.node.raft_service(), Only(&[Role::Shard]));
+        let shard = InterceptedService::new(self.shard_service(), Only(&[Role::Gateway, Role::Shard]));
+        self.run(server().add_service(raft).add_service(shard), peer::accept(listener, credentials));
+    }
+
+    fn run<C>(&mut self, router: Router, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
+    where
+        C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let ended = self.serving.clone().cancelled_owned();
         self.servers.push(tokio::spawn(async move {
             if let Err(error) = router.serve_with_incoming_shutdown(connections, ended).await {
@@ -132,18 +152,10 @@ impl Shard {
         }));
     }
 
-    fn router(&self) -> Router {
-        let shard = ShardServer::new(ShardService::new(self.groups.clone(), self.serving.clone()))
+    fn shard_service(&self) -> ShardServer<ShardService> {
+        ShardServer::new(ShardService::new(self.node.node_id(), self.groups.clone(), self.serving.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-            .max_concurrent_streams(Some(STREAMS_MAX))
-            .add_service(self.node.raft_service())
-            .add_service(shard)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
@@ -159,4 +171,13 @@ impl Shard {
         }
         node.shutdown().await;
     }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(Some(STREAMS_MAX))
 }

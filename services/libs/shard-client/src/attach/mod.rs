@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::{ConnectionId, Credentials, Principal, Subscription};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{AttachError, Mailbox, ShardClient, Unavailable, leaders::Backoff};
+use crate::{AttachError, Mailbox, ShardClient, Unavailable, trying::Backoff};
 pub(crate) use live::Attachments;
 pub(crate) use stream::run;
 

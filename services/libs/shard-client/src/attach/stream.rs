@@ -16,7 +16,8 @@ use super::live::{Attachments, Outdated};
 use crate::{
     Inner,
     exchange::MESSAGE_BYTES_MAX,
-    leaders::{Backoff, leader_hint, random_fraction},
+    nodes::KnownNode,
+    trying::{Backoff, leader_hint, random_fraction},
 };
 
 /// Frames of one message at most; also connections attached again at a time.
@@ -33,18 +34,19 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) async fn run(client: Arc<Inner>, attachments: Arc<Attachments>) {
     let mut backoff = Backoff::new();
     loop {
-        let asked = client.leaders.of(attachments.group);
-        let at_once = match AttachStream::open(&client, &attachments, asked).await {
+        let node = client.nodes.leader_of(attachments.group);
+        let asked = node.as_ref().map_or(0, |node| node.id);
+        let at_once = match AttachStream::open(&client, &attachments, node.as_deref()).await {
             Ok(mut stream) => {
                 backoff = Backoff::new();
                 let status = stream.serve().await;
                 attachments.closed();
                 tracing::debug!(group = %attachments.group, %status, "an attach stream ended");
-                client.leaders.correct(attachments.group, asked, leader_hint(&status))
+                client.nodes.correct(attachments.group, asked, leader_hint(&status))
             }
             Err(status) => {
                 tracing::debug!(group = %attachments.group, %status, "no attach stream");
-                client.leaders.correct(attachments.group, asked, leader_hint(&status))
+                client.nodes.correct(attachments.group, asked, leader_hint(&status))
             }
         };
         // Even good hints may chase each other during an election.
@@ -61,9 +63,13 @@ struct AttachStream<'a> {
 
 impl<'a> AttachStream<'a> {
     /// A stream whose leader has greeted.
-    async fn open(client: &'a Inner, attachments: &'a Arc<Attachments>, asked: usize) -> Result<Self, tonic::Status> {
+    async fn open(
+        client: &'a Inner,
+        attachments: &'a Arc<Attachments>,
+        node: Option<&KnownNode>,
+    ) -> Result<Self, tonic::Status> {
         let unavailable = tonic::Status::unavailable;
-        let node = client.config.nodes.get(asked).ok_or_else(|| unavailable("no such node"))?;
+        let node = node.ok_or_else(|| unavailable("no node is known"))?;
         let mut stub = Stub::new(node.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -21,7 +21,8 @@ pub struct FollowSettings {
     /// The configuration's, when the settings say nothing.
     pub retention: Duration,
     pub hub_json: HubJson,
-    pub hub_json_file: PathBuf,
+    /// Where that is written, if anywhere.
+    pub hub_json_file: Option<PathBuf>,
 }
 
 impl FollowSettings {
@@ -63,7 +64,8 @@ impl FollowSettings {
         }
         self.hub_json.connection_strings = connection_strings;
         self.hub_json.event_hub_compatible = event_hub_compatible;
-        if let Err(error) = self.hub_json.write(&self.hub_json_file) {
+        let Some(file) = &self.hub_json_file else { return };
+        if let Err(error) = self.hub_json.write(file) {
             tracing::error!(error = format!("{error:#}"), "hub.json still has the connection strings from before");
         }
     }

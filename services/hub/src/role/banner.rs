@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::all::hub_json::{HubJson, Ports};
+use crate::role::hub_json::{HubJson, Ports};
 
 /// The lines after a start.
 pub struct Banner<'a> {
