@@ -1,9 +1,10 @@
 //! Generates the messages and services of `ironhub/*/v1/*.proto`, without protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 10] = [
+    const FILES: [&str; 11] = [
         "ironhub/event/v1/record.proto",
         "ironhub/shard/v1/identity.proto",
+        "ironhub/shard/v1/backup.proto",
         "ironhub/shard/v1/command.proto",
         "ironhub/shard/v1/twin.proto",
         "ironhub/shard/v1/method.proto",

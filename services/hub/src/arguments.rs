@@ -204,6 +204,32 @@ A message keeps what was set when it was sent: its life and count, and how long 
         command: SettingsCommand,
     },
 
+    /// Write the settings, identities, twins and queues of a running hub into a file
+    #[command(after_help = "\
+Each group of devices is kept as of one moment while the hub goes on. The file holds keys, so only you can read it. Events are
+not in it: they are in the event log. `ironhub restore` reads it into an empty hub of any size, also from one process into a
+cluster.")]
+    Backup {
+        #[command(flatten)]
+        target: TargetArguments,
+        /// File to write; one that exists is replaced once the backup is whole
+        file: PathBuf,
+    },
+
+    /// Read a backup into a running hub that has no devices
+    #[command(after_help = "\
+What is already there stays, so a restore that was interrupted is repeated with --again. The settings come last and replace those
+of the hub, policies and keys included: afterwards clients of the old hub work against this one.")]
+    Restore {
+        #[command(flatten)]
+        target: TargetArguments,
+        /// File that `ironhub backup` wrote
+        file: PathBuf,
+        /// Go on although the hub has devices: from an earlier try
+        #[arg(long)]
+        again: bool,
+    },
+
     /// Read what devices sent to a running hub
     Events {
         #[command(flatten)]

@@ -85,6 +85,10 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         Command::Settings { target, command } => {
             client()?.block_on(command::settings::run(target, command, environment))
         }
+        Command::Backup { target, file } => client()?.block_on(command::backup::backup(target, &file, environment)),
+        Command::Restore { target, file, again } => {
+            client()?.block_on(command::backup::restore(target, &file, again, environment))
+        }
         Command::Events { target, command } => client()?.block_on(command::events::run(target, command, environment)),
     }
 }

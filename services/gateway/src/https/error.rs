@@ -7,7 +7,9 @@ use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId, Principal};
 use serde_json::{Value, json};
-use shard_client::{MessageError, MethodError, RegistryError, SettingsError, TwinError, Unavailable};
+use shard_client::{
+    BackupError, MessageError, MethodError, RegistryError, RestoreError, SettingsError, TwinError, Unavailable,
+};
 
 use super::body::{Body, with_json};
 use crate::{device_bound::BadMessage, websocket::BadHandshake};
@@ -399,6 +401,26 @@ impl From<SettingsError> for ApiError {
             SettingsError::TooMany(text) => Self::new(QUOTA_EXCEEDED, text),
             SettingsError::Invalid(text) => Self::argument(text),
             SettingsError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<BackupError> for ApiError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::NotInitialized => Self::settings_missing(),
+            BackupError::Lost(_) => Self::new(SERVICE_UNAVAILABLE, error.to_string()),
+            BackupError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Format(_) | RestoreError::NotEmpty(_) => Self::argument(error.to_string()),
+            RestoreError::Settings(error) => error.into(),
+            RestoreError::Unavailable(error) => error.into(),
         }
     }
 }

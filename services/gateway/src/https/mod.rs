@@ -12,6 +12,7 @@
 
 mod authentication_json;
 mod authorization;
+mod backup;
 mod body;
 mod bulk;
 mod device_bound;

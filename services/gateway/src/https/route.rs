@@ -9,7 +9,7 @@ use shard_client::Settle;
 use tokio::time::timeout;
 
 use super::{
-    Context,
+    Context, backup,
     body::Body,
     bulk, device_bound, devices,
     error::ApiError,
@@ -79,6 +79,12 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     if let ["ironhub", "v1", "explain", _] | ["ironhub", "v1", "explain", _, "modules", _] = literal.as_slice() {
         let path: Vec<&str> = segments.iter().skip(3).map(String::as_str).collect();
         return only(method, "GET")?.then(explain::explain(call, &path)).await;
+    }
+    if literal == ["ironhub", "v1", "backup"] {
+        return only(method, "GET")?.then(backup::backup(call)).await;
+    }
+    if literal == ["ironhub", "v1", "restore"] {
+        return only(method, "POST")?.then(backup::restore(call)).await;
     }
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();

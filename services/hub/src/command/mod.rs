@@ -1,6 +1,7 @@
 //! Client commands: they talk to a running hub's public HTTPS API, like any other program.
 
 mod api_client;
+pub mod backup;
 pub mod certificate;
 pub mod consumer_group;
 pub mod device;

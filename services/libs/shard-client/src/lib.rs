@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod attach;
+mod backup;
 mod bulk;
 mod commands;
 mod config;
@@ -39,6 +40,7 @@ mod trying;
 mod twin;
 
 pub use attach::{Attachment, NewAttachment};
+pub use backup::{BackupError, RestoreError, Restored};
 pub use bulk::{Change, Changed};
 pub use config::{Config, Node};
 pub use discovery::{Connect, DescribedNode, Discovery, Undescribed};

@@ -82,7 +82,7 @@ impl ShardClient {
         }
     }
 
-    async fn change_settings(&self, operation: Operation) -> Result<HubSettings, SettingsError> {
+    pub(crate) async fn change_settings(&self, operation: Operation) -> Result<HubSettings, SettingsError> {
         match self.inner.command(GroupId::HUB, operation).await? {
             Outcome::Settings(settings) => Ok(settings.try_into().map_err(Unavailable::from)?),
             Outcome::Error(error) => Err(error.into()),

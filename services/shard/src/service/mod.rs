@@ -7,6 +7,7 @@
 //!   WatchSettings (hub group)               settings after every change
 //!   ClaimReceiver (hub group, one for each  -> receivers -> granted, displaced
 //!     reader of the events)
+//!   ExportGroup (one per backup and group)  what a backup keeps of the group
 //!   DescribeNode (every node)               which nodes and which leaders there are
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
@@ -15,6 +16,7 @@
 
 mod access;
 mod attach;
+mod backup;
 mod describe;
 mod exchange;
 mod leader;
@@ -86,6 +88,7 @@ impl shard_server::Shard for ShardService {
     type ExchangeStream = ReceiverStream<Result<v1::Responses, Status>>;
     type AttachStream = BoxedStream<v1::ShardFrames>;
     type WatchSettingsStream = BoxedStream<v1::HubSettings>;
+    type ExportGroupStream = BoxedStream<v1::BackupRows>;
     type ClaimReceiverStream = BoxedStream<v1::ReceiverClaimNews>;
 
     async fn exchange(
@@ -129,6 +132,16 @@ impl shard_server::Shard for ShardService {
     ) -> Result<Response<Self::ClaimReceiverStream>, Status> {
         let news = receivers::claim(&self.groups, request.into_inner()).await?;
         Ok(Response::new(Box::pin(news)))
+    }
+
+    async fn export_group(
+        &self,
+        request: Request<v1::ExportGroupRequest>,
+    ) -> Result<Response<Self::ExportGroupStream>, Status> {
+        let group = request.into_inner().group;
+        let leader = self.groups.get(group).ok_or_else(|| Status::not_found("no such group"))?;
+        let rows = backup::export(leader).await?;
+        Ok(Response::new(Box::pin(rows)))
     }
 
     async fn describe_node(

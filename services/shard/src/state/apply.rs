@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, bulk, commands, feedback, file_notifications, keys, presence, queue, registry,
+    Effect, backup, bulk, commands, feedback, file_notifications, keys, presence, queue, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings, twin,
 };
@@ -73,6 +73,8 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::AddFileNotification(command)) => file_notifications::add(entry, command),
         Some(Operation::ReceiveFileNotification(command)) => file_notifications::receive(entry, &command),
         Some(Operation::SettleFileNotification(command)) => file_notifications::settle(entry, &command),
+        Some(Operation::RestoreRows(command)) => backup::restore(entry, command),
+        Some(Operation::RestoreSettings(command)) => settings::restore(entry, command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

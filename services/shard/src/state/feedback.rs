@@ -28,7 +28,6 @@ pub fn add(
     message: &DeviceBoundMessage,
     outcome: End,
 ) -> Result<(), Failure> {
-    let number = next_number(entry)?;
     let generation_id = device(entry.rows, &principal.device_id)?.map(|device| device.generation_id);
     let feedback = Feedback {
         time: entry.time,
@@ -38,7 +37,13 @@ pub fn add(
         principal: Some(principal.into()),
         generation_id: generation_id.unwrap_or_default(),
     };
-    entry.put(&keys::feedback(number), &feedback);
+    Ok(keep(entry, &feedback)?)
+}
+
+/// Puts it behind the others that wait.
+pub fn keep(entry: &mut Entry<'_, '_>, feedback: &Feedback) -> Result<(), StoreError> {
+    let number = next_number(entry)?;
+    entry.put(&keys::feedback(number), feedback);
     Ok(())
 }
 

@@ -26,12 +26,17 @@ pub fn add(entry: &mut Entry<'_, '_>, command: AddFileNotification) -> Result<Ou
     if oldest(entry.rows, WAITING_MAX)?.len() >= WAITING_MAX {
         return Err(Code::QueueFull.into());
     }
+    let enqueued_time = entry.time;
+    keep(entry, FileNotification { enqueued_time, delivery_count: 0, ..notification })?;
+    Ok(DONE)
+}
+
+/// Puts it behind the others that wait; nobody has it in hand.
+pub fn keep(entry: &mut Entry<'_, '_>, notification: FileNotification) -> Result<(), StoreError> {
     let number = 1 + number(entry.rows, &keys::file_notification_number())?.unwrap_or(0);
     entry.rows.put(&keys::file_notification_number(), number.to_be_bytes().to_vec());
-    let enqueued_time = entry.time;
-    let kept = FileNotification { enqueued_time, delivery_count: 0, lock: None, number, ..notification };
-    entry.put(&keys::file_notification(number), &kept);
-    Ok(DONE)
+    entry.put(&keys::file_notification(number), &FileNotification { lock: None, number, ..notification });
+    Ok(())
 }
 
 fn oldest(rows: &impl Rows, limit: usize) -> Result<Vec<FileNotification>, StoreError> {

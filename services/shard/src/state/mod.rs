@@ -9,6 +9,7 @@
 //! others; only the leader performs them, and they die with it (design "Pushes are level-triggered").
 
 mod apply;
+mod backup;
 mod bulk;
 mod commands;
 mod edge;
@@ -27,6 +28,7 @@ mod statistics;
 mod twin;
 
 pub use apply::{Applied, apply};
+pub use backup::exported;
 pub use commands::{expired_clients, is_expired};
 pub use effect::Effect;
 pub use feedback::batch as feedback_batch;

@@ -57,11 +57,17 @@ pub fn enqueue(entry: &mut Entry<'_, '_>, command: EnqueueMessage) -> Result<Out
         feedback_seconds: command.feedback_seconds,
     };
     entry.put(&keys::queue(&principal), &queue);
-    statistics::change(entry, |statistics| statistics.queued_message_count += 1)?;
-    entry.put(&keys::message(&principal, message.sequence), &message);
-    entry.rows.put(&expiry_key(&principal, &message), Vec::new());
+    keep(entry, &principal, &message)?;
     entry.effects.push(Effect::MessagesWaiting(principal));
     Ok(DONE)
+}
+
+/// One message more. The queue itself counts it already.
+pub fn keep(entry: &mut Entry<'_, '_>, principal: &Principal, message: &DeviceBoundMessage) -> Result<(), StoreError> {
+    statistics::change(entry, |statistics| statistics.queued_message_count += 1)?;
+    entry.put(&keys::message(principal, message.sequence), message);
+    entry.rows.put(&expiry_key(principal, message), Vec::new());
+    Ok(())
 }
 
 fn expiry_key(principal: &Principal, message: &DeviceBoundMessage) -> Vec<u8> {

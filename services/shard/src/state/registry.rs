@@ -13,7 +13,7 @@ use super::{
     rows::{DONE, Entry, Failure, device, invalid, module, parse_device_id, parse_module_id},
     statistics, twin,
 };
-use crate::store::Rows;
+use crate::store::{Rows, StoreError};
 
 /// Modules of one device at most, the hub's own included (twins-jobs-query §1.5).
 pub const MODULES_MAX: usize = 50;
@@ -83,14 +83,19 @@ fn create_device(
     let identity = settle_scopes(identity, None)?;
     let identity = DeviceIdentity { etag: entry.next_etag()?, status_updated_time: 0, presence: None, ..identity };
     entry.put(&keys::device(device_id), &identity);
-    statistics::change(entry, |statistics| {
-        statistics.total_device_count += 1;
-        *count_of_status(statistics, identity.disabled) += 1;
-    })?;
+    count_device(entry, identity.disabled)?;
     if identity.iot_edge {
         create_edge_modules(entry, device_id, &identity.generation_id)?;
     }
     Ok(identity)
+}
+
+/// One device more.
+pub fn count_device(entry: &mut Entry<'_, '_>, is_disabled: bool) -> Result<(), StoreError> {
+    statistics::change(entry, |statistics| {
+        statistics.total_device_count += 1;
+        *count_of_status(statistics, is_disabled) += 1;
+    })
 }
 
 fn replace_device(

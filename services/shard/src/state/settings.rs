@@ -5,8 +5,8 @@ use model::{
     InvalidSettings, Overrides, SharedAccessPolicy, check_certificates, check_consumer_groups, check_policies,
 };
 use proto::shard::v1::{
-    HubSettings, InitializeHub, PutCertificates, PutConsumerGroups, PutOverrides, PutPolicies, command_error::Code,
-    command_result::Outcome,
+    HubSettings, InitializeHub, PutCertificates, PutConsumerGroups, PutOverrides, PutPolicies, RestoreSettings,
+    command_error::Code, command_result::Outcome,
 };
 
 use super::{
@@ -81,6 +81,13 @@ pub fn put_overrides(entry: &mut Entry<'_, '_>, command: PutOverrides) -> Result
     overrides.etag = settings.revision;
     settings.overrides = Some(overrides);
     Ok(store(entry, settings))
+}
+
+/// Replaces everything by what a backup has. The groups are this hub's own.
+pub fn restore(entry: &mut Entry<'_, '_>, command: RestoreSettings) -> Result<Outcome, Failure> {
+    let current = next(entry, command.expected_revision)?;
+    let restored = command.settings.ok_or_else(|| invalid("settings"))?;
+    Ok(store(entry, HubSettings { revision: current.revision, groups: current.groups, ..restored }))
 }
 
 /// The settings to change, their revision raised already.

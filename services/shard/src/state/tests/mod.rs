@@ -1,5 +1,6 @@
 //! The state on rows in memory: each behaviour by example, then random commands against a toy model.
 
+mod backup;
 mod bulk;
 mod commands;
 mod file_notifications;
