@@ -11,11 +11,17 @@ struct Section {
     source: &'static str,
 }
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 13] = [
     Section { name: "", structure: "Config", source: include_str!("mod.rs") },
     Section { name: "log", structure: "LogConfig", source: include_str!("mod.rs") },
     Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") },
     Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") },
+    Section { name: "gateway", structure: "GatewaySection", source: include_str!("mod.rs") },
+    Section {
+        name: "gateway.proxy_protocol",
+        structure: "Config",
+        source: include_str!("../../../gateway/src/proxy_protocol/mod.rs"),
+    },
     Section { name: "gateway.limits", structure: "Limits", source: include_str!("../../../gateway/src/config.rs") },
     Section { name: "gateway.https", structure: "Limits", source: include_str!("../../../gateway/src/https/mod.rs") },
     Section {

@@ -61,6 +61,11 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySection {
+    /// Over how long connections are ended one after the other in an orderly end, in seconds, so that their clients do not
+    /// come to the other gateways all at once; until their turn they are served. At most `drain_timeout_seconds`, of which
+    /// 3 are kept for the last ones to end. 0: all at once.
+    pub drain_spread_seconds: u64,
+    pub proxy_protocol: gateway::proxy_protocol::Config,
     pub limits: gateway::config::Limits,
     pub https: gateway::https::Limits,
     pub cloud_to_device: gateway::config::CloudToDevice,
@@ -201,6 +206,11 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!((1..=256).contains(&self.shard.groups), "shard.groups must be 1 to 256");
         anyhow::ensure!((1..=256).contains(&self.event_partitions), "event_partitions must be 1 to 256");
+        let (spread, timeout) = (self.gateway.drain_spread_seconds, self.drain_timeout_seconds);
+        anyhow::ensure!(
+            spread <= timeout,
+            "gateway.drain_spread_seconds is {spread}: at most drain_timeout_seconds, which is {timeout}"
+        );
         for name in &self.host_names {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
             anyhow::ensure!(!name.is_empty() && name.chars().all(plain), "{name:?} is no host name");
@@ -228,6 +238,8 @@ impl Config {
             emulator_port: self.emulator_port,
             host_names: self.host_names.clone(),
             event_hub_name: EVENT_HUB_NAME.to_owned(),
+            drain_spread_seconds: self.gateway.drain_spread_seconds,
+            proxy_protocol: self.gateway.proxy_protocol.clone(),
             limits: self.gateway.limits.clone(),
             https: self.gateway.https.clone(),
             cloud_to_device: self.gateway.cloud_to_device,
@@ -294,6 +306,25 @@ mod tests {
         assert!(error.contains("IRONHUB_MQTT_PORT"), "{error}");
         let error = load(Some("\nmqtt_port = 99999"), &[], AllArguments::default()).unwrap_err();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn connections_are_not_spread_over_more_than_there_is() {
+        let error = load(Some("[gateway]\ndrain_spread_seconds = 16"), &[], AllArguments::default()).unwrap_err();
+        assert!(error.contains("drain_spread_seconds is 16") && error.contains("which is 15"), "{error}");
+        let file = "drain_timeout_seconds = 16\n[gateway]\ndrain_spread_seconds = 16";
+        assert_eq!(load(Some(file), &[], AllArguments::default()).unwrap().gateway().drain_spread_seconds, 16);
+    }
+
+    #[test]
+    fn trusted_sources_are_addresses_or_networks() {
+        let sources = |text: &str| {
+            let file = format!("[gateway.proxy_protocol]\ntrusted_sources = ['{text}']");
+            load(Some(&file), &[], AllArguments::default())
+        };
+        assert!(sources("10.1.0.0/16").unwrap().gateway().proxy_protocol.trusts([10, 1, 2, 3].into()));
+        let error = sources("10.1.2.3/16").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("expected 10.1.0.0/16"), "{error}");
     }
 
     #[test]
