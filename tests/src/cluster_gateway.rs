@@ -22,13 +22,19 @@ pub const CLUSTER_HOST: &str = "127.0.0.1";
 pub struct ClusterGateway {
     pub gateway: Gateway,
     pub client: ShardClient,
-    authority: PathBuf,
+    /// Its certificate.
+    pub authority: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl ClusterGateway {
     /// Starts it on ports of its own.
     pub async fn start(cluster: &Cluster) -> TestResult<Self> {
+        Self::start_with_secret(cluster, [7; 32]).await
+    }
+
+    /// The same with another secret for the tickets of TLS.
+    pub async fn start_with_secret(cluster: &Cluster, ticket_secret: [u8; 32]) -> TestResult<Self> {
         let folder = tempfile::tempdir()?;
         let key = rcgen::KeyPair::generate()?;
         let server = rcgen::CertificateParams::new([CLUSTER_HOST.to_owned()])?.self_signed(&key)?;
@@ -47,7 +53,7 @@ impl ClusterGateway {
             event_log: Arc::new(log),
             events: Topic::new("events"),
             certificates,
-            ticket_secret: TicketSecret::new([7; 32]),
+            ticket_secret: TicketSecret::new(ticket_secret),
             metrics: runtime::Metrics::new()?,
         };
         let config = Config { mqtt_port: 0, amqp_port: 0, https_port: 0, ..Config::default() };

@@ -11,6 +11,7 @@
 //!   Http2    raw frames of HTTP/2
 //!   Tls12    raw records of TLS 1.2, behind a handshake
 //!   Kafka    real brokers as child processes (`deploy/kafka`)
+//!   Relay, Haproxy  load balancers before it
 //!   Cluster  three shard nodes over real gRPC with disks of their own, in this process
 //! ```
 //!
@@ -20,6 +21,7 @@
 mod amqp_client;
 mod amqp_script;
 mod attack;
+mod balancer;
 mod cluster;
 mod cluster_gateway;
 mod curl;
@@ -39,6 +41,7 @@ mod websocket;
 pub use amqp_client::{Amqp, login, plain, put_token_request};
 pub use amqp_script::{AmqpScript, Frames, as_binary, bytes_of, encoded};
 pub use attack::{connect_deaf, connect_from, send_until_blocked, survives};
+pub use balancer::{BALANCER, Delivery, Haproxy, Relay, connect_as_balancer};
 pub use cluster::{Cluster, ClusterNode};
 pub use cluster_gateway::{CLUSTER_HOST, ClusterGateway, cluster_keys, new_cluster_device};
 pub use curl::Transfer;
@@ -51,7 +54,7 @@ pub use mqtt_client::{Mqtt, Received};
 pub use patience::{PATIENCE, eventually};
 pub use pki::{Authority, certificate_params, self_signed};
 pub use start::binary;
-pub use tls::{Presented, TlsStream, client_config, connect_as, connect_with, handshake};
+pub use tls::{Presented, TlsStream, client_config, client_config_of, connect_as, connect_with, handshake};
 pub use tls12::Tls12;
 pub use websocket::{Frame, WEBSOCKET_PATH, WebSocket, frame, handshake_headers};
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
 };
 use tokio::net::TcpStream;
@@ -46,9 +46,18 @@ pub async fn handshake(config: &Arc<ClientConfig>, stream: TcpStream, name: &str
 
 /// A client that trusts the authority.
 pub fn client_config(authority: &Path, presented: Option<&Presented>) -> anyhow::Result<Arc<ClientConfig>> {
+    client_config_of(authority, presented, ALL_VERSIONS)
+}
+
+/// The same for these versions of TLS only.
+pub fn client_config_of(
+    authority: &Path,
+    presented: Option<&Presented>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(versions)?
         .with_root_certificates(roots(authority)?);
     Ok(Arc::new(match presented {
         None => config.with_no_client_auth(),

@@ -66,7 +66,8 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    source: Source,
+    /// `None`: a proxy has yet to say whose connection it is.
+    source: Option<Source>,
     since: Instant,
     evicted: CancellationToken,
 }
@@ -85,15 +86,12 @@ impl Admission {
         Arc::new(Self { bounds, table: Mutex::default(), evicted })
     }
 
-    /// A place for a connection from there; another one may have to make room for it.
-    pub fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Unproved, Refused> {
-        let source = Source::of(peer);
+    /// A place for a connection from there; another one may have to make room for it. Without an address it counts for none
+    /// until it is [named](Unproved::name).
+    pub fn enter(self: &Arc<Self>, peer: Option<IpAddr>, now: Instant) -> Result<Unproved, Refused> {
+        let source = peer.map(Source::of);
         let mut table = self.table.lock();
-        let of_source = table.by_source.range((source, 0)..=(source, u64::MAX));
-        if of_source.clone().count() >= self.bounds.source_max {
-            let oldest = of_source.map(|(_, number)| *number).next();
-            self.evict(&mut table, oldest, now).ok_or(Refused::Source)?;
-        }
+        source.map_or(Ok(()), |source| self.make_room_of(&mut table, source, now))?;
         if table.entries.len() >= self.bounds.total_max {
             let oldest = table.entries.keys().next().copied();
             self.evict(&mut table, oldest, now).ok_or(Refused::Busy)?;
@@ -102,7 +100,7 @@ impl Admission {
         table.next += 1;
         let evicted = CancellationToken::new();
         table.entries.insert(number, Entry { source, since: now, evicted: evicted.clone() });
-        table.by_source.insert((source, number));
+        table.by_source.extend(source.map(|source| (source, number)));
         Ok(Unproved { admission: self.clone(), number, evicted })
     }
 
@@ -113,6 +111,16 @@ impl Admission {
         if let Some(entry) = oldest.and_then(|number| table.remove(number)) {
             self.end(&entry);
         }
+    }
+
+    /// One more of that address is allowed, or its oldest makes room.
+    fn make_room_of(&self, table: &mut Table, source: Source, now: Instant) -> Result<(), Refused> {
+        let of_source = table.by_source.range((source, 0)..=(source, u64::MAX));
+        if of_source.clone().count() < self.bounds.source_max {
+            return Ok(());
+        }
+        let oldest = of_source.map(|(_, number)| *number).next();
+        self.evict(table, oldest, now).ok_or(Refused::Source)
     }
 
     /// Ends that connection if it is old enough.
@@ -133,12 +141,24 @@ impl Admission {
 impl Table {
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.entries.remove(&number)?;
-        self.by_source.remove(&(entry.source, number));
+        entry.source.inspect(|source| _ = self.by_source.remove(&(*source, number)));
         Some(entry)
     }
 }
 
 impl Unproved {
+    /// A proxy has said whose connection it is: from now on it counts for that address.
+    pub fn name(&self, peer: IpAddr, now: Instant) -> Result<(), Refused> {
+        let source = Source::of(peer);
+        let mut table = self.admission.table.lock();
+        self.admission.make_room_of(&mut table, source, now)?;
+        // It is gone if it had to make room meanwhile.
+        let Some(entry) = table.entries.get_mut(&self.number) else { return Ok(()) };
+        entry.source = Some(source);
+        table.by_source.insert((source, self.number));
+        Ok(())
+    }
+
     /// Resolves when the connection has to make room for another one.
     pub async fn evicted(&self) {
         self.evicted.cancelled().await;
@@ -162,8 +182,8 @@ mod tests {
         Admission::new(Bounds { total_max, source_max, grace: GRACE }, evicted)
     }
 
-    fn peer(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
+    fn peer(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, last]))
     }
 
     #[test]
@@ -190,6 +210,18 @@ mod tests {
         assert!(admission.enter(peer(1), begin + GRACE).is_ok());
         let evicted = |place: &Result<Unproved, Refused>| place.as_ref().is_ok_and(|it| it.evicted.is_cancelled());
         assert_eq!((evicted(&other), own.iter().filter(|it| evicted(it)).count()), (false, 1));
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_counts_for_the_address_that_it_says() {
+        let (admission, begin) = (admission(3, 1), Instant::now());
+        let unnamed: Vec<_> = (0..3).flat_map(|_| admission.enter(None, begin)).collect();
+        assert_eq!((unnamed.len(), admission.enter(None, begin).err()), (3, Some(Refused::Busy)));
+        let named: Vec<_> = [1, 1, 2].into_iter().flat_map(peer).zip(&unnamed).collect();
+        let named: Vec<_> = named.into_iter().map(|(peer, place)| place.name(peer, begin)).collect();
+        assert_eq!(named, [Ok(()), Err(Refused::Source), Ok(())]);
+        drop(unnamed);
+        assert!(admission.table.lock().by_source.is_empty() && admission.enter(peer(1), begin).is_ok());
     }
 
     #[test]

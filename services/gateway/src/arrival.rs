@@ -82,7 +82,7 @@ impl Arrived {
         place: Place,
     ) -> Option<Self> {
         let address: IpAddr = peer.ip();
-        let unproved = listener::admit(front, address).await?;
+        let unproved = listener::admit(front, Some(address)).await?;
         let socket = Transport::WebSocket(Box::new(socket));
         Some(Self { socket, certificate, peer, place, unproved, since: Instant::now(), plain: Vec::new() })
     }

@@ -24,6 +24,9 @@ pub struct Config {
     pub host_names: Vec<String>,
     /// The Event Hub-compatible name: what readers of the events call the built-in endpoint.
     pub event_hub_name: String,
+    /// Over how long connections are ended when the gateway goes: seconds.
+    pub drain_spread_seconds: u64,
+    pub proxy_protocol: crate::proxy_protocol::Config,
     pub limits: Limits,
     pub https: crate::https::Limits,
     pub cloud_to_device: CloudToDevice,
@@ -40,6 +43,8 @@ impl Default for Config {
             emulator_port: None,
             host_names: vec!["127.0.0.1".to_owned()],
             event_hub_name: "events".to_owned(),
+            drain_spread_seconds: 0,
+            proxy_protocol: crate::proxy_protocol::Config::default(),
             limits: Limits::default(),
             https: crate::https::Limits::default(),
             cloud_to_device: CloudToDevice::default(),

@@ -13,7 +13,10 @@ use eventlog::{EventLog, Topic};
 use runtime::Metrics;
 use rustls::server::ResolvesServerCert;
 use shard_client::ShardClient;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     Config, Front, GatewayMetrics, TicketSecret,
@@ -23,11 +26,14 @@ use crate::{
     connections::Connections,
     effective_limits::EffectiveLimits,
     history::{History, IDENTITIES_MAX},
-    https, listener, mqtt,
+    https, listener, mqtt, proxy_protocol,
     quota::Quota,
     tls::{Protocols, server_config},
     websocket::{ByteStream, WebSocket},
 };
+
+/// Of the time for a drain, what the last connections to be told may take for their goodbye.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What a gateway stands on.
 pub struct Dependencies {
@@ -83,14 +89,18 @@ impl Gateway {
         gateway.https_address = address(&https_listener)?;
         let (front, mqtt, https) = (&gateway.front, gateway.mqtt.clone(), gateway.https.clone());
         let amqp = gateway.amqp.clone();
-        let mqtt = listener::accept(mqtt_listener, front.clone(), move |accepted| mqtt.clone().serve(accepted));
-        let amqp = listener::accept(amqp_listener, front.clone(), move |accepted| amqp.clone().serve(accepted));
-        let https = listener::accept(https_listener, front.clone(), move |accepted| https.clone().serve(accepted));
+        let proxies = || front.config.proxy_protocol.clone();
+        let mqtt =
+            listener::accept(mqtt_listener, front.clone(), proxies(), move |accepted| mqtt.clone().serve(accepted));
+        let amqp =
+            listener::accept(amqp_listener, front.clone(), proxies(), move |accepted| amqp.clone().serve(accepted));
+        let https =
+            listener::accept(https_listener, front.clone(), proxies(), move |accepted| https.clone().serve(accepted));
         gateway.listeners = vec![tokio::spawn(mqtt), tokio::spawn(amqp), tokio::spawn(https)];
         if let Some(listener) = emulator_listener {
             gateway.emulator_address = Some(address(&listener)?);
-            let (front, amqp) = (gateway.front.clone(), gateway.amqp.clone());
-            let emulator = listener::accept(listener, front, move |accepted| amqp.clone().serve_plain(accepted));
+            let (front, amqp, local) = (gateway.front.clone(), gateway.amqp.clone(), proxy_protocol::Config::default());
+            let emulator = listener::accept(listener, front, local, move |accepted| amqp.clone().serve_plain(accepted));
             gateway.listeners.push(tokio::spawn(emulator));
         }
         Ok(gateway)
@@ -162,17 +172,24 @@ impl Gateway {
         self.front.settings().is_some()
     }
 
-    /// Stops accepting and reading, answers what was read, says goodbye, and closes; cuts off what is left at the
-    /// deadline. Returns how many connections had to be cut off.
+    /// Stops accepting, then ends the connections, spread over `drain_spread_seconds`: stops reading, answers what was read,
+    /// says goodbye, and closes. Those whose turn has not come are served as ever. Cuts off what is left at the deadline.
+    /// Returns how many connections had to be cut off.
     pub async fn drain(self, deadline: Instant) -> usize {
         for listener in &self.listeners {
             listener.abort();
         }
-        self.front.connections.drain();
-        while self.front.connections.count() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.front.connections.count()
+        let connections = &self.front.connections;
+        let time = deadline.saturating_duration_since(Instant::now()).saturating_sub(LAST_WORDS);
+        let spread = Duration::from_secs(self.front.config.drain_spread_seconds).min(time);
+        let all_gone = async {
+            while connections.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Who is late is counted below.
+        let _ = timeout_at(deadline, async { tokio::join!(connections.drain_over(spread), all_gone) }).await;
+        connections.count()
     }
 }
 

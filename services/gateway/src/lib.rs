@@ -29,6 +29,7 @@ mod metrics;
 pub mod mqtt;
 mod percent;
 mod plain_socket;
+pub mod proxy_protocol;
 mod quota;
 pub mod telemetry;
 pub mod tls;

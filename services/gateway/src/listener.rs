@@ -17,6 +17,7 @@ use crate::{
     admission::{Refused, Unproved},
     connections::{Connections, Place},
     front::Front,
+    proxy_protocol::{self, Origin, ReadError},
 };
 
 /// Connections that the kernel keeps for us until they are accepted.
@@ -39,8 +40,8 @@ pub(crate) fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Accepts until the gateway drains. `serve` gets the connection, its place among all, and its place among those that
-/// have not proved themselves.
-pub(crate) async fn accept<S, F>(listener: TcpListener, front: Arc<Front>, serve: S)
+/// have not proved themselves. `proxies`: who says first whose connection it is.
+pub(crate) async fn accept<S, F>(listener: TcpListener, front: Arc<Front>, proxies: proxy_protocol::Config, serve: S)
 where
     S: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -57,7 +58,8 @@ where
             }
         };
         let since = Instant::now();
-        let Some(unproved) = admit(&front, peer.ip()).await else { continue };
+        let is_proxy = proxies.trusts(peer.ip());
+        let Some(unproved) = admit(&front, (!is_proxy).then_some(peer.ip())).await else { continue };
         let Some(place) = Connections::enter(&front.connections) else {
             front.metrics.refused_connections.with_label_values(&["connections"]).inc();
             tracing::warn!(%peer, "too many connections: one is turned away");
@@ -67,6 +69,8 @@ where
         let accepted = Accepted { stream, peer, place, unproved, since };
         let (front, serve) = (front.clone(), serve.clone());
         tokio::spawn(async move {
+            let accepted = if is_proxy { Box::pin(accepted.of_client(&front)).await } else { Some(accepted) };
+            let Some(accepted) = accepted else { return };
             if accepted.speaks(&front).await {
                 Box::pin(serve(accepted)).await;
             }
@@ -75,18 +79,23 @@ where
 }
 
 /// Waits for a place among those that have not said who they are; `None` when the address has its share.
-pub(crate) async fn admit(front: &Front, peer: IpAddr) -> Option<Unproved> {
+pub(crate) async fn admit(front: &Front, peer: Option<IpAddr>) -> Option<Unproved> {
     loop {
         match front.admission.enter(peer, Instant::now()) {
             Ok(unproved) => return Some(unproved),
             Err(Refused::Source) => {
-                front.metrics.refused_connections.with_label_values(&["address"]).inc();
-                tracing::debug!(%peer, "too many unfinished handshakes of one address: a connection is turned away");
+                turned_away(front, peer);
                 return None;
             }
             Err(Refused::Busy) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+fn turned_away(front: &Front, peer: Option<IpAddr>) {
+    front.metrics.refused_connections.with_label_values(&["address"]).inc();
+    let peer = peer.map(tracing::field::display);
+    tracing::debug!(peer, "too many unfinished handshakes of one address: a connection is turned away");
 }
 
 /// A connection that has just begun.
@@ -107,12 +116,35 @@ impl Accepted {
 
     /// Waits for the first byte: before it nothing is made for the peer, so silent ones are cheap to hold.
     async fn speaks(&self, front: &Front) -> bool {
-        tokio::select! {
-            readable = timeout_at(self.handshake_deadline(front), self.stream.readable()) => {
-                matches!(readable, Ok(Ok(())))
+        matches!(self.in_time(front, self.stream.peek(&mut [0])).await, Some(Ok(_)))
+    }
+
+    /// The connection of the client that a proxy speaks for. `None`: the proxy does not say properly for whom, which is
+    /// logged, or that address has its share.
+    async fn of_client(mut self, front: &Front) -> Option<Self> {
+        let proxy = self.peer;
+        let header = proxy_protocol::read(&self.stream, self.handshake_deadline(front));
+        match self.in_time(front, header).await? {
+            Ok(Origin::Client(peer)) => self.peer = peer,
+            Ok(Origin::Socket) => {}
+            Err(ReadError::Nothing) => return None,
+            Err(error) => {
+                front.metrics.refused_connections.with_label_values(&["proxy_header"]).inc();
+                tracing::warn!(%proxy, %error, "a connection of a trusted source is refused");
+                return None;
             }
-            () = self.place.draining() => false,
-            () = self.unproved.evicted() => false,
+        }
+        let peer = self.peer.ip();
+        let named = self.unproved.name(peer, Instant::now());
+        named.inspect_err(|_| turned_away(front, Some(peer))).ok().map(|()| self)
+    }
+
+    /// What comes of it before the time for the handshake is over; `None` too when the connection has to end.
+    async fn in_time<T>(&self, front: &Front, step: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = timeout_at(self.handshake_deadline(front), step) => done.ok(),
+            () = self.place.draining() => None,
+            () = self.unproved.evicted() => None,
         }
     }
 }

@@ -4,8 +4,7 @@
 //! A restore is sent in requests of whole frames. With `begin=true` the hub must have no devices.
 
 use auth::Operation;
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, stream};
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -27,12 +26,12 @@ pub(super) async fn backup(call: Call<'_>) -> Result<Response<Body>, ApiError> {
     authorize(call.context, &call.parts.headers, Operation::ManageSettings, &["ironhub", "v1", "backup"])?;
     let front = &call.context.front;
     let pieces = front.shard_client.backup(now()).await?;
-    let pieces = pieces.map_err(|error| {
-        tracing::warn!(%error, "a backup breaks off");
-        std::io::Error::other(error)
+    let frames = stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let frames = frames.map(|piece| {
+        let piece = piece.inspect_err(|error| tracing::warn!(%error, "a backup breaks off"));
+        piece.map(Frame::data).map_err(std::io::Error::other)
     });
-    let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::<Bytes>::data)));
-    let mut response = Response::new(BodyExt::boxed(body));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)
 }

@@ -9,11 +9,11 @@ use model::DeviceId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminSection, Environment, GatewaySection, LogConfig, RoleConfig, check_gateway, complete_host_names,
+    AdminSection, Environment, GatewaySection, LogConfig, RoleConfig, check_hub, complete_host_names,
     documented::{ADMIN, CERTIFICATES, EMBEDDED_LOG, GATEWAY, KAFKA, LOG, SHARD, Section},
     load,
 };
-use crate::{arguments::AllArguments, certificates::CertificatesConfig, role::hub_json::EVENT_HUB_NAME};
+use crate::{arguments::AllArguments, certificates::CertificatesConfig};
 
 /// Everything that `ironhub all` can be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,7 +147,8 @@ impl AllConfig {
 
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!((1..=256).contains(&self.shard.groups), "shard.groups must be 1 to 256");
-        check_gateway(self.event_partitions, &self.host_names)
+        self.gateway.check(self.drain_timeout_seconds)?;
+        check_hub(self.event_partitions, &self.host_names)
     }
 
     /// The name in connection strings.
@@ -169,28 +170,16 @@ impl AllConfig {
             https_port: self.https_port,
             emulator_port: self.emulator_port,
             host_names: self.host_names.clone(),
-            event_hub_name: EVENT_HUB_NAME.to_owned(),
-            limits: self.gateway.limits.clone(),
-            https: self.gateway.https.clone(),
-            cloud_to_device: self.gateway.cloud_to_device,
-            file_notifications: self.gateway.file_notifications,
+            ..self.gateway.config()
         }
     }
 }
 
 impl RoleConfig for AllConfig {
-    const SECTIONS: &'static [Section] = &[
-        Section { name: "", structure: "AllConfig", source: include_str!("all.rs") },
-        LOG,
-        ADMIN,
-        CERTIFICATES,
-        GATEWAY[0],
-        GATEWAY[1],
-        GATEWAY[2],
-        GATEWAY[3],
-        EMBEDDED_LOG,
-        KAFKA,
-        SHARD,
+    const SECTIONS: &'static [&'static [Section]] = &[
+        &[Section { name: "", structure: "AllConfig", source: include_str!("all.rs") }],
+        &[LOG, ADMIN, CERTIFICATES, EMBEDDED_LOG, KAFKA, SHARD],
+        &GATEWAY,
     ];
 }
 
@@ -241,6 +230,25 @@ mod tests {
         assert!(error.contains("IRONHUB_MQTT_PORT"), "{error}");
         let error = load(Some("\nmqtt_port = 99999"), &[], AllArguments::default()).unwrap_err();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn connections_are_not_spread_over_more_than_there_is() {
+        let error = load(Some("[gateway]\ndrain_spread_seconds = 16"), &[], AllArguments::default()).unwrap_err();
+        assert!(error.contains("drain_spread_seconds is 16") && error.contains("which is 15"), "{error}");
+        let file = "drain_timeout_seconds = 16\n[gateway]\ndrain_spread_seconds = 16";
+        assert_eq!(load(Some(file), &[], AllArguments::default()).unwrap().gateway().drain_spread_seconds, 16);
+    }
+
+    #[test]
+    fn trusted_sources_are_addresses_or_networks() {
+        let sources = |text: &str| {
+            let file = format!("[gateway.proxy_protocol]\ntrusted_sources = ['{text}']");
+            load(Some(&file), &[], AllArguments::default())
+        };
+        assert!(sources("10.1.0.0/16").unwrap().gateway().proxy_protocol.trusts([10, 1, 2, 3].into()));
+        let error = sources("10.1.2.3/16").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("expected 10.1.0.0/16"), "{error}");
     }
 
     #[test]

@@ -9,11 +9,11 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdminSection, Environment, GatewaySection, LogConfig, RoleConfig, Words, check_gateway, complete_host_names,
+    AdminSection, Environment, GatewaySection, LogConfig, RoleConfig, Words, check_hub, complete_host_names,
     documented::{ADMIN, CERTIFICATES, GATEWAY, KAFKA, LOG, PEER, Section},
     load,
 };
-use crate::{certificates::CertificatesConfig, role::hub_json::EVENT_HUB_NAME};
+use crate::certificates::CertificatesConfig;
 
 /// Everything that `ironhub gateway` can be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,7 +99,8 @@ impl GatewayConfig {
         ensure!(!self.shards.seeds.is_empty(), "shards.seeds must name a shard or more, as host:port");
         ensure!(!self.certificates.server.is_empty(), "certificates.server must name the certificate of the hub");
         ensure!(!self.ticket_secret_file.as_os_str().is_empty(), "ticket_secret_file must be set");
-        check_gateway(self.event_partitions, &self.host_names)
+        self.gateway.check(self.drain_timeout_seconds)?;
+        check_hub(self.event_partitions, &self.host_names)
     }
 
     /// The name in connection strings.
@@ -121,27 +122,18 @@ impl GatewayConfig {
             https_port: self.https_port,
             emulator_port: None,
             host_names: self.host_names.clone(),
-            event_hub_name: EVENT_HUB_NAME.to_owned(),
-            limits: self.gateway.limits.clone(),
-            https: self.gateway.https.clone(),
-            cloud_to_device: self.gateway.cloud_to_device,
-            file_notifications: self.gateway.file_notifications,
+            ..self.gateway.config()
         }
     }
 }
 
 impl RoleConfig for GatewayConfig {
-    const SECTIONS: &'static [Section] = &[
-        Section { name: "", structure: "GatewayConfig", source: include_str!("cluster_gateway.rs") },
-        Section { name: "shards", structure: "ShardsSection", source: include_str!("cluster_gateway.rs") },
-        LOG,
-        ADMIN,
-        CERTIFICATES,
-        GATEWAY[0],
-        GATEWAY[1],
-        GATEWAY[2],
-        GATEWAY[3],
-        KAFKA,
-        PEER,
+    const SECTIONS: &'static [&'static [Section]] = &[
+        &[
+            Section { name: "", structure: "GatewayConfig", source: include_str!("cluster_gateway.rs") },
+            Section { name: "shards", structure: "ShardsSection", source: include_str!("cluster_gateway.rs") },
+        ],
+        &[LOG, ADMIN, CERTIFICATES, KAFKA, PEER],
+        &GATEWAY,
     ];
 }

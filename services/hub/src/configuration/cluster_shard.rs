@@ -99,11 +99,8 @@ impl ShardConfig {
 }
 
 impl RoleConfig for ShardConfig {
-    const SECTIONS: &'static [Section] = &[
-        Section { name: "", structure: "ShardConfig", source: include_str!("cluster_shard.rs") },
-        LOG,
-        ADMIN,
-        SHARD,
-        PEER,
+    const SECTIONS: &'static [&'static [Section]] = &[
+        &[Section { name: "", structure: "ShardConfig", source: include_str!("cluster_shard.rs") }],
+        &[LOG, ADMIN, SHARD, PEER],
     ];
 }

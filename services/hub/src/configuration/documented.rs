@@ -16,7 +16,13 @@ pub const LOG: Section = Section { name: "log", structure: "LogConfig", source: 
 pub const ADMIN: Section = Section { name: "admin", structure: "AdminSection", source: include_str!("mod.rs") };
 pub const CERTIFICATES: Section =
     Section { name: "certificates", structure: "CertificatesConfig", source: include_str!("../certificates/mod.rs") };
-pub const GATEWAY: [Section; 4] = [
+pub const GATEWAY: [Section; 6] = [
+    Section { name: "gateway", structure: "GatewaySection", source: include_str!("mod.rs") },
+    Section {
+        name: "gateway.proxy_protocol",
+        structure: "Config",
+        source: include_str!("../../../gateway/src/proxy_protocol/mod.rs"),
+    },
     Section { name: "gateway.limits", structure: "Limits", source: include_str!("../../../gateway/src/config.rs") },
     Section { name: "gateway.https", structure: "Limits", source: include_str!("../../../gateway/src/https/mod.rs") },
     Section {
@@ -43,9 +49,13 @@ pub const PEER: Section =
     Section { name: "peer", structure: "Files", source: include_str!("../../../libs/peer/src/credentials.rs") };
 
 /// Puts the documentation as comments before every section and setting of a printed configuration.
-pub fn annotate(toml: &str, sections: &[Section]) -> String {
-    let documentation: HashMap<_, _> =
-        sections.iter().map(|section| (section.name, fields(section.source, section.structure))).collect();
+pub fn annotate(toml: &str, sections: &[&[Section]]) -> String {
+    let documentation: HashMap<_, _> = sections
+        .iter()
+        .copied()
+        .flatten()
+        .map(|section| (section.name, fields(section.source, section.structure)))
+        .collect();
     let mut section = "";
     let mut annotated = String::new();
     for line in toml.lines() {

@@ -19,11 +19,12 @@ use toml::{Table, Value};
 
 use self::documented::Section;
 pub use self::{all::AllConfig, cluster_gateway::GatewayConfig, cluster_shard::ShardConfig, environment::Environment};
+use crate::role::hub_json::EVENT_HUB_NAME;
 
 /// The settings of a role, as a file can have them.
 pub trait RoleConfig: Default + Serialize + DeserializeOwned {
     /// Where each section of the file is documented.
-    const SECTIONS: &'static [Section];
+    const SECTIONS: &'static [&'static [Section]];
 
     /// The settings as a configuration file that explains itself.
     fn to_toml(&self) -> anyhow::Result<String> {
@@ -70,6 +71,11 @@ fn read_file<C: RoleConfig>(file: &Path) -> anyhow::Result<Table> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySection {
+    /// Over how long connections are ended one after the other in an orderly end, in seconds, so that their clients do not
+    /// come to the other gateways all at once; until their turn they are served. At most `drain_timeout_seconds`, of which
+    /// 3 are kept for the last ones to end. 0: all at once.
+    pub drain_spread_seconds: u64,
+    pub proxy_protocol: gateway::proxy_protocol::Config,
     pub limits: gateway::config::Limits,
     pub https: gateway::https::Limits,
     pub cloud_to_device: gateway::config::CloudToDevice,
@@ -132,8 +138,33 @@ fn complete_host_names(host_names: &mut Vec<String>, listen_address: IpAddr) {
     }
 }
 
+impl GatewaySection {
+    /// Its part of a gateway's configuration; the rest is to be filled in.
+    fn config(&self) -> gateway::Config {
+        gateway::Config {
+            event_hub_name: EVENT_HUB_NAME.to_owned(),
+            drain_spread_seconds: self.drain_spread_seconds,
+            proxy_protocol: self.proxy_protocol.clone(),
+            limits: self.limits.clone(),
+            https: self.https.clone(),
+            cloud_to_device: self.cloud_to_device,
+            file_notifications: self.file_notifications,
+            ..gateway::Config::default()
+        }
+    }
+
+    fn check(&self, drain_timeout_seconds: u64) -> anyhow::Result<()> {
+        let spread = self.drain_spread_seconds;
+        anyhow::ensure!(
+            spread <= drain_timeout_seconds,
+            "gateway.drain_spread_seconds is {spread}: at most drain_timeout_seconds, which is {drain_timeout_seconds}"
+        );
+        Ok(())
+    }
+}
+
 /// What every process with a gateway in it checks.
-fn check_gateway(event_partitions: u32, host_names: &[String]) -> anyhow::Result<()> {
+fn check_hub(event_partitions: u32, host_names: &[String]) -> anyhow::Result<()> {
     anyhow::ensure!((1..=256).contains(&event_partitions), "event_partitions must be 1 to 256");
     for name in host_names {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures::{Stream, StreamExt, stream};
 use model::{GroupId, HubSettings, Timestamp, group_of};
 use prost::Message;
 use proto::shard::v1::{
     self, BackupEnd, BackupFrame, BackupHeader, BackupRow, BackupRows, backup_frame::Part, command::Operation,
     command_result::Outcome, shard_client::ShardClient as Stub,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tonic::Streaming;
 
 use crate::{
     SettingsError, ShardClient, Unavailable,
@@ -23,6 +26,13 @@ const FORMAT: u32 = 1;
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Bytes of rows in one command.
 const COMMAND_BYTES_MAX: usize = 256 << 10;
+
+/// Pieces that wait for whoever writes them.
+const PIECES_MAX: usize = 2;
+
+type Piece = Result<Bytes, BackupError>;
+/// A backup on its way.
+pub type Pieces = mpsc::Receiver<Piece>;
 
 /// Why a backup is not whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +60,24 @@ pub enum RestoreError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Why a backup is not sent any further.
+enum Stopped {
+    NobodyListens,
+    Failed(BackupError),
+}
+
+impl From<mpsc::error::SendError<Piece>> for Stopped {
+    fn from(_: mpsc::error::SendError<Piece>) -> Self {
+        Self::NobodyListens
+    }
+}
+
+impl From<BackupError> for Stopped {
+    fn from(error: BackupError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// What was taken in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -61,60 +89,45 @@ pub struct Restored {
 }
 
 impl ShardClient {
-    /// Everything a backup keeps, in pieces; it was begun at that time. Each group as of one moment, one after the other.
-    pub async fn backup(
-        &self,
-        begun: Timestamp,
-    ) -> Result<impl Stream<Item = Result<Bytes, BackupError>> + Send + use<>, BackupError> {
+    /// Everything a backup keeps, in pieces; it was begun at that time. Each group as of one moment, one after the other. A
+    /// backup that cannot be read to its end ends in an error.
+    pub async fn backup(&self, begun: Timestamp) -> Result<Pieces, BackupError> {
         let settings = self.get_settings().await?.ok_or(BackupError::NotInitialized)?;
         let time = begun.unix_microseconds();
         let header = Part::Header(BackupHeader { format: FORMAT, time, settings: Some((&settings).into()) });
-        let groups: Vec<_> = GroupId::devices(self.groups()).collect();
-        let rows = stream::iter(groups).then({
-            let client = self.clone();
-            move |group| {
-                let client = client.clone();
-                async move { client.export(group).await }
+        let (pieces, receiver) = mpsc::channel(PIECES_MAX);
+        let client = self.clone();
+        tokio::spawn(async move {
+            let told = pieces.clone();
+            if let Err(Stopped::Failed(error)) = client.send_backup(header, pieces).await {
+                // Who does not listen any more need not know.
+                let _ = told.send(Err(error)).await;
             }
         });
-        // A group that cannot be read ends the backup with an error, which whoever writes it passes on.
-        let rows = rows.flat_map(|group| match group {
-            Ok(rows) => rows.left_stream(),
-            Err(error) => stream::iter([Err(error)]).right_stream(),
-        });
-        let counted = rows.scan(0, |count: &mut u64, rows| {
-            let part = rows.map(|rows: BackupRows| {
-                *count += rows.rows.len() as u64;
-                (*count, Part::Rows(rows))
-            });
-            std::future::ready(Some(part))
-        });
-        let mut total = 0;
-        let parts = counted.map(Some).chain(stream::iter([None])).map(move |part| match part {
-            Some(Ok((count, part))) => {
-                total = count;
-                Ok(frame(part))
-            }
-            Some(Err(error)) => Err(error),
-            None => Ok(frame(Part::End(BackupEnd { rows: total }))),
-        });
-        Ok(stream::iter([Ok(frame(header))]).chain(parts))
+        Ok(receiver)
     }
 
-    async fn export(
-        &self,
-        group: GroupId,
-    ) -> Result<impl Stream<Item = Result<BackupRows, BackupError>> + Send + use<>, BackupError> {
+    async fn send_backup(&self, header: Part, pieces: mpsc::Sender<Piece>) -> Result<(), Stopped> {
+        pieces.send(Ok(frame(header))).await?;
+        let mut count = 0;
+        for group in GroupId::devices(self.groups()) {
+            let mut pages = self.export(group).await?;
+            while let Some(rows) = pages.message().await.map_err(|status| BackupError::Lost(status.to_string()))? {
+                count += rows.rows.len() as u64;
+                pieces.send(Ok(frame(Part::Rows(rows)))).await?;
+            }
+        }
+        Ok(pieces.send(Ok(frame(Part::End(BackupEnd { rows: count })))).await?)
+    }
+
+    async fn export(&self, group: GroupId) -> Result<Streaming<BackupRows>, BackupError> {
         let deadline = Instant::now() + self.inner.config.request_timeout;
         let mut backoff = Backoff::new();
         loop {
             let node = self.inner.nodes.leader_of(group).ok_or(Unavailable::NoLeader)?;
             let mut stub = Stub::new(node.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
             let status = match stub.export_group(v1::ExportGroupRequest { group: group.0 }).await {
-                Ok(rows) => {
-                    let lost = |status: tonic::Status| BackupError::Lost(status.to_string());
-                    return Ok(rows.into_inner().map(move |rows| rows.map_err(lost)));
-                }
+                Ok(pages) => return Ok(pages.into_inner()),
                 Err(status) => status,
             };
             self.inner.nodes.correct(group, node.id, leader_hint(&status));

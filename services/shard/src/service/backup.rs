@@ -9,7 +9,7 @@ use tonic::Status;
 use super::{Leader, not_leader_status};
 use crate::{
     state,
-    store::{Pages, Row, StoreError},
+    store::{Pages, StoreError},
 };
 
 /// Rows of one message, about; one larger row is one message.
@@ -35,7 +35,7 @@ pub async fn export(
     }))
 }
 
-fn exported(page: &[Row]) -> Result<Vec<BackupRow>, StoreError> {
+fn exported(page: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<BackupRow>, StoreError> {
     let mut rows = Vec::new();
     for (key, value) in page {
         rows.extend(state::exported(key, value)?);

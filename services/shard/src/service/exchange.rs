@@ -180,7 +180,11 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
             let mut changes = command.changes.iter();
             return changes.all(|change| is_in(changed_device(change), group, device_groups));
         }
+        Operation::RestoreRows(command) => {
+            return command.rows.iter().all(|row| is_in(Some(&row.device_id), group, device_groups));
+        }
         Operation::InitializeHub(_)
+        | Operation::RestoreSettings(_)
         | Operation::PutPolicies(_)
         | Operation::PutCertificates(_)
         | Operation::PutConsumerGroups(_)

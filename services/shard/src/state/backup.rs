@@ -58,6 +58,9 @@ pub fn restore(entry: &mut Entry<'_, '_>, command: RestoreRows) -> Result<Outcom
         match key {
             Key::Feedback(_) => feedback::keep(entry, &read(&row.value)?)?,
             Key::FileNotification(_) => file_notifications::keep(entry, read(&row.value)?)?,
+            _ if key.device_id().is_none_or(|device_id| device_id.as_str() != row.device_id) => {
+                return Err(invalid("a row of another device"));
+            }
             _ if entry.rows.get(&row.key)?.is_some() => {}
             _ => restore_row(entry, key, &row)?,
         }

@@ -81,6 +81,21 @@ pub enum Key {
 }
 
 impl Key {
+    /// Whose row it is, when it is one device's.
+    pub fn device_id(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Device(device_id) | Self::Module(device_id, _) => Some(device_id),
+            Self::Session(principal)
+            | Self::Presence(principal)
+            | Self::Twin(principal)
+            | Self::DesiredDelta(principal, _)
+            | Self::Queue(principal)
+            | Self::Message(principal, _)
+            | Self::Expiry { principal, .. } => Some(&principal.device_id),
+            _ => None,
+        }
+    }
+
     /// Reads a key; `None` when it is not one of this table.
     pub fn decode(key: &[u8]) -> Option<Self> {
         let (table, row) = key.split_first()?;
