@@ -11,6 +11,7 @@ mod amqp_rules;
 mod amqp_service;
 mod amqp_telemetry;
 mod architecture;
+mod backup;
 mod bounds;
 mod certificates;
 mod client_quirks;
