@@ -64,7 +64,8 @@ impl Shard {
     }
 
     fn lead(node: Node) -> Result<Self, OpenError> {
-        let metrics = ShardMetrics::new().map_err(|error| OpenError::Configuration(error.to_string()))?;
+        let metrics =
+            ShardMetrics::new(node.transfers().clone()).map_err(|error| OpenError::Configuration(error.to_string()))?;
         let leading = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut leaders = Vec::new();
@@ -142,7 +143,7 @@ impl Shard {
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .max_concurrent_streams(Some(STREAMS_MAX))
-            .add_service(self.node.raft_service())
+            .add_service(self.node.raft_service(self.serving.clone()))
             .add_service(shard)
     }
 
