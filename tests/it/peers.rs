@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use ironhub_tests::{Authority, Presented, TestResult, certificate_params, eventually};
 use peer::{Connector, Credentials, Files, Role};
 use proto::{
-    raft::v1::{VoteRequest, raft_client::RaftClient},
+    raft::v1::{Requests, raft_client::RaftClient},
     shard::v1::{DescribeNodeRequest, shard_client::ShardClient},
 };
 use rcgen::SanType;
@@ -63,12 +63,15 @@ async fn a_gateway_may_call_what_is_for_gateways_and_a_stranger_nothing() -> Tes
     let described = ShardClient::new(channel(&gateway)?).describe_node(DescribeNodeRequest {}).await?.into_inner();
     assert_eq!((described.node_id, described.is_member, described.groups), (node_id, false, 1));
 
-    let vote = || VoteRequest { group: 1, ..VoteRequest::default() };
-    let refused = RaftClient::new(channel(&gateway)?).request_vote(vote()).await;
-    assert_eq!(refused.map_err(|status| status.code()).map(drop), Err(Code::PermissionDenied));
-    // The vote itself is none, but it came through.
-    let heard = RaftClient::new(channel(&connect(shard_credentials))?).request_vote(vote()).await;
-    assert!(!matches!(heard, Err(status) if status.code() == Code::PermissionDenied));
+    // A stream without requests, which ends at once.
+    let exchange = async |connect: &Connect| {
+        let requests = tokio_stream::empty::<Requests>();
+        anyhow::Ok(
+            RaftClient::new(channel(connect)?).exchange(requests).await.map_err(|status| status.code()).map(drop),
+        )
+    };
+    assert_eq!(exchange(&gateway).await?, Err(Code::PermissionDenied));
+    assert_eq!(exchange(&connect(shard_credentials)).await?, Ok(()));
 
     for nobody in [channel(&stranger)?, Endpoint::from_shared(uri.clone())?.connect_lazy()] {
         let refused = ShardClient::new(nobody).describe_node(DescribeNodeRequest {}).await;

@@ -3,19 +3,23 @@
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use proto::shard::v1::feedback::Outcome;
 
-/// Counters and gauges of the groups that this process leads. Cheap to clone; all clones are one.
-#[derive(Clone, Debug)]
+use crate::raft::Transfers;
+
+/// Counters and gauges of the groups of this process. Cheap to clone; all clones are one.
+#[derive(Clone)]
 pub struct ShardMetrics {
+    transfers: Transfers,
     queued: IntGauge,
     ended: IntCounterVec,
 }
 
 impl ShardMetrics {
-    /// Nothing is counted yet.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    /// Nothing is counted yet but what the transfers have.
+    pub fn new(transfers: Transfers) -> Result<Self, prometheus::Error> {
         let queued = "Messages in the queues of devices, those in hand included; looked at every second.";
         let ended = "Messages that left the queues of devices, by what became of them.";
         Ok(Self {
+            transfers,
             queued: IntGauge::new("ironhub_device_bound_queued", queued)?,
             ended: IntCounterVec::new(Opts::new("ironhub_device_bound_ended_total", ended), &["outcome"])?,
         })
@@ -24,7 +28,8 @@ impl ShardMetrics {
     /// Shows all of them in the registry.
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.queued.clone()))?;
-        registry.register(Box::new(self.ended.clone()))
+        registry.register(Box::new(self.ended.clone()))?;
+        self.transfers.register(registry)
     }
 
     /// Messages left their queues.
@@ -73,7 +78,7 @@ mod tests {
 
     #[test]
     fn groups_add_up_and_take_their_share_along() -> Result<(), prometheus::Error> {
-        let metrics = ShardMetrics::new()?;
+        let metrics = ShardMetrics::new(Transfers::new(1, std::time::Duration::ZERO)?)?;
         let (mut one, mut other) = (metrics.queued_of_group(), metrics.queued_of_group());
         one.set(3);
         other.set(5);

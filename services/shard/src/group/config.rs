@@ -39,6 +39,8 @@ pub struct Config {
     pub propose_timeout_milliseconds: u64,
     /// Longest transfer of one group's snapshot.
     pub snapshot_timeout_milliseconds: u64,
+    /// Snapshots that are sent at the same time, and as many that are received; others wait for their turn.
+    pub snapshots_at_once_max: usize,
 
     /// Commands in one entry.
     pub commands_per_entry_max: usize,
@@ -101,6 +103,7 @@ impl Default for Config {
             clock_difference_max_milliseconds: 5000,
             propose_timeout_milliseconds: 10_000,
             snapshot_timeout_milliseconds: 600_000,
+            snapshots_at_once_max: 2,
             commands_per_entry_max: 512,
             entry_bytes_max: 1 << 20,
             entries_in_flight_max: 4,
@@ -150,6 +153,11 @@ impl Config {
 
     pub(super) fn heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval_milliseconds)
+    }
+
+    /// How often a leader looks whether it still is one.
+    pub(super) fn leadership_look_interval(&self) -> Duration {
+        Duration::from_millis(self.election_timeout_min_milliseconds / 2)
     }
 
     pub(super) fn propose_timeout(&self) -> Duration {

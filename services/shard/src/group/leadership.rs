@@ -8,7 +8,7 @@ use proto::raft::v1::{LeadershipStarted, Proposal, ProposedCommand, proposed_com
 use tokio::sync::watch;
 
 use super::{handle::Inner, reads};
-use crate::raft::{NodeId, Vote};
+use crate::raft::{NodeId, Vote, rhythm::next_beat};
 
 /// Who leads the group, as this node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub(super) async fn run(group: Arc<Inner>, leadership: watch::Sender<Leadership>
 }
 
 type Metrics = watch::Receiver<openraft::metrics::RaftServerMetrics<NodeId, openraft::BasicNode>>;
+type DataMetrics = watch::Receiver<openraft::metrics::RaftDataMetrics<NodeId>>;
 
 /// The vote that made this node the leader; `None` when the group has stopped.
 async fn wait_for_election(
@@ -81,9 +82,11 @@ async fn wait_for_election(
         }
         let following = Leadership::Following { leader: other_leader(group) };
         leadership.send_if_modified(|known| std::mem::replace(known, following) != following);
+        // Only a leader without a majority has to look again by itself.
+        let is_elected = elected.borrow().state.is_leader();
         tokio::select! {
             changed = elected.changed() => changed.ok()?,
-            () = tokio::time::sleep(group.config.heartbeat_interval()) => {}
+            () = tokio::time::sleep_until(next_beat(group.config.heartbeat_interval())), if is_elected => {}
         }
     }
 }
@@ -110,8 +113,9 @@ async fn begin(group: &Inner) -> Result<u64, &'static str> {
 
 /// Waits for the end of the leadership and says why it came.
 async fn hold(group: &Inner, elected: &mut Metrics, vote: Vote) -> &'static str {
+    let mut core = Core { group, signs_of_life: group.raft.data_metrics() };
     loop {
-        let interval = if group.is_only_voter() { ALONE_INTERVAL } else { group.config.heartbeat_interval() };
+        let interval = if group.is_only_voter() { ALONE_INTERVAL } else { group.config.leadership_look_interval() };
         tokio::select! {
             changed = elected.changed() => {
                 if changed.is_err() {
@@ -123,8 +127,8 @@ async fn hold(group: &Inner, elected: &mut Metrics, vote: Vote) -> &'static str 
                 }
             }
             () = group.effects.lost() => return "effects were lost",
-            () = tokio::time::sleep(interval) => {
-                if !group.reaches_majority() || !responds(group).await {
+            () = tokio::time::sleep_until(next_beat(interval)) => {
+                if !group.reaches_majority() || !core.responds().await {
                     return "no majority for two election timeouts";
                 }
             }
@@ -132,9 +136,23 @@ async fn hold(group: &Inner, elected: &mut Metrics, vote: Vote) -> &'static str 
     }
 }
 
-/// A core that is stuck, in its disk for example, sends no heartbeats: others may lead by now. Nobody else can when
-/// this node is the only voter.
-async fn responds(group: &Inner) -> bool {
-    let probe = group.raft.with_raft_state(|_| ());
-    group.is_only_voter() || tokio::time::timeout(group.config.leadership_timeout(), probe).await.is_ok()
+/// openraft's task of the group.
+struct Core<'g> {
+    group: &'g Inner,
+    /// It shows there how long ago a majority answered, whenever it has done something.
+    signs_of_life: DataMetrics,
+}
+
+impl Core<'_> {
+    /// A core that is stuck, in its disk for example, sends no heartbeats: others may lead by now. Nobody else can when
+    /// this node is the only voter. One that has done something since the last look is not asked.
+    async fn responds(&mut self) -> bool {
+        let has_done_something = self.signs_of_life.has_changed().unwrap_or(false);
+        self.signs_of_life.mark_unchanged();
+        if has_done_something || self.group.is_only_voter() {
+            return true;
+        }
+        let probe = self.group.raft.with_raft_state(|_| ());
+        tokio::time::timeout(self.group.config.leadership_timeout(), probe).await.is_ok()
+    }
 }

@@ -8,13 +8,14 @@ use futures::future::{join_all, try_join_all};
 use model::GroupId;
 use proto::raft::v1::{StoreMark, raft_server::RaftServer};
 use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Founder, Group, Leadership, entry_clock::EntryClock, founding, handle::Inner, leadership, log_retention,
     proposer::Proposer, reads::Reads,
 };
 use crate::{
-    raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService},
+    raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService, Transfers},
     store::{
         Database, DiskReserve, Effects, KeyValue, LogStore, LogWriter, OpenError, RocksStore, StateMachine, StoreError,
         keys, off_thread,
@@ -33,6 +34,7 @@ pub struct Node {
     node_id: NodeId,
     groups: BTreeMap<GroupId, Group>,
     service: RaftService,
+    transfers: Transfers,
     disk: Arc<DiskReserve>,
     database: Arc<Database>,
     writer: Arc<LogWriter>,
@@ -83,10 +85,13 @@ impl Node {
         disk.measure()?;
         let clocks = Arc::new(Clocks::new(Duration::from_millis(config.clock_difference_max_milliseconds)));
         let snapshot_timeout = Duration::from_millis(config.snapshot_timeout_milliseconds);
+        let transfers = Transfers::new(config.snapshots_at_once_max, snapshot_timeout)
+            .map_err(|error| OpenError::Configuration(error.to_string()))?;
         let start = Start {
             writer: LogWriter::start(database.clone())?,
-            peers: Arc::new(Peers::new(connect, clocks.clone(), snapshot_timeout)),
-            service: RaftService::new(clocks.clone(), disk.clone(), database.clone()),
+            peers: Arc::new(Peers::new(connect, clocks.clone(), transfers.clone())),
+            service: RaftService::new(clocks.clone(), disk.clone(), database.clone(), transfers.clone()),
+            transfers,
             config,
             database,
             disk,
@@ -120,9 +125,14 @@ impl Node {
         Founder { groups: self.groups.values().cloned().collect() }
     }
 
-    /// What the other nodes talk to.
-    pub fn raft_service(&self) -> RaftServer<RaftService> {
-        self.service.clone().into_server()
+    /// What the other nodes talk to. Their streams end when the token is cancelled.
+    pub fn raft_service(&self, stopping: CancellationToken) -> RaftServer<RaftService> {
+        self.service.clone().into_server(stopping)
+    }
+
+    /// The snapshots that go to other nodes and come from them.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
     }
 
     /// What is wrong now.
@@ -179,6 +189,7 @@ struct Start {
     clocks: Arc<Clocks>,
     peers: Arc<Peers>,
     service: RaftService,
+    transfers: Transfers,
 }
 
 impl Start {
@@ -242,6 +253,7 @@ impl Start {
             node_id: self.config.node_id,
             groups: groups.into_iter().map(|group| (group.id(), group)).collect(),
             service: self.service,
+            transfers: self.transfers,
             disk: self.disk,
             database: self.database,
             writer: self.writer,
@@ -258,6 +270,7 @@ fn check(config: &Config) -> Result<(), OpenError> {
         ("queued_commands_max", config.queued_commands_max),
         ("queued_reads_max", config.queued_reads_max),
         ("queued_effects_max", config.queued_effects_max),
+        ("snapshots_at_once_max", config.snapshots_at_once_max),
     ];
     match at_least_one.iter().find(|(_, value)| *value == 0) {
         Some((name, _)) => Err(OpenError::Configuration(format!("{name} must not be 0"))),

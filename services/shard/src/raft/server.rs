@@ -6,10 +6,21 @@ use std::{
 use model::GroupId;
 use openraft::Snapshot;
 use proto::raft::v1::{self, raft_server, snapshot_chunk::Part};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Clocks, Raft, SnapshotMeta, convert, network::MESSAGE_BYTES_MAX};
+use super::{
+    Clocks, Raft, Transfers, answers, convert,
+    peers::MESSAGE_BYTES_MAX,
+    snapshots::{self, internal},
+    transfers::Direction,
+};
 use crate::store::{Database, DiskReserve, SnapshotData, Staged};
+
+/// Frames of an Exchange stream that wait for the transport.
+const FRAMES_MAX: usize = 1;
 
 /// Answers the other nodes, for all groups of this one.
 #[derive(Clone)]
@@ -18,12 +29,15 @@ pub struct RaftService {
     clocks: Arc<Clocks>,
     disk: Arc<DiskReserve>,
     database: Arc<Database>,
+    transfers: Transfers,
+    stopping: CancellationToken,
 }
 
 impl RaftService {
     /// Serves no group yet.
-    pub fn new(clocks: Arc<Clocks>, disk: Arc<DiskReserve>, database: Arc<Database>) -> Self {
-        Self { groups: Arc::new(OnceLock::new()), clocks, disk, database }
+    pub fn new(clocks: Arc<Clocks>, disk: Arc<DiskReserve>, database: Arc<Database>, transfers: Transfers) -> Self {
+        let stopping = CancellationToken::new();
+        Self { groups: Arc::new(OnceLock::new()), clocks, disk, database, transfers, stopping }
     }
 
     /// Serves these groups from now on; only the first call counts.
@@ -31,40 +45,89 @@ impl RaftService {
         let _ = self.groups.set(groups);
     }
 
-    /// The service for a tonic server.
-    pub fn into_server(self) -> raft_server::RaftServer<Self> {
-        raft_server::RaftServer::new(self)
+    /// The service for a tonic server. Its streams end when the token is cancelled.
+    pub fn into_server(self, stopping: CancellationToken) -> raft_server::RaftServer<Self> {
+        raft_server::RaftServer::new(Self { stopping, ..self })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn group(&self, group: u32) -> Result<&Raft, Status> {
-        let groups = self.groups.get().ok_or_else(|| Status::unavailable("starting"))?;
-        groups.get(&GroupId(group)).ok_or_else(|| Status::not_found(format!("no group {group} here")))
+    fn group(&self, group: u32) -> Result<&Raft, Unserved> {
+        let groups = self.groups.get().ok_or(Unserved::Starting)?;
+        groups.get(&GroupId(group)).ok_or(Unserved::NoGroup(group))
+    }
+
+    pub(super) async fn append_entries(
+        &self,
+        request: v1::AppendEntriesRequest,
+    ) -> Result<v1::AppendEntriesResponse, Unserved> {
+        let received_time = self.clocks.now();
+        let raft = self.group(request.group)?;
+        if !request.entries.is_empty() && self.disk.is_critical() {
+            return Err(Unserved::DiskFull);
+        }
+        let response = raft.append_entries(convert::append_request(request)?).await.map_err(Unserved::stopped)?;
+        Ok(convert::append_response_to_proto(&response, received_time))
+    }
+
+    pub(super) async fn vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse, Unserved> {
+        let raft = self.group(request.group)?;
+        let response = raft.vote(convert::vote_request(request)?).await.map_err(Unserved::stopped)?;
+        Ok(convert::vote_response_to_proto(&response))
+    }
+}
+
+/// Why a request of another node is not served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unserved {
+    #[error("the node is starting")]
+    Starting,
+    #[error("no group {0} here")]
+    NoGroup(u32),
+    #[error("the disk is full")]
+    DiskFull,
+    #[error("too many requests for the group are under way")]
+    Busy,
+    #[error("{0}")]
+    Missing(#[from] convert::Missing),
+    #[error("the group has stopped: {0}")]
+    Stopped(String),
+}
+
+impl Unserved {
+    fn stopped(error: impl std::fmt::Display) -> Self {
+        Self::Stopped(error.to_string())
+    }
+}
+
+impl From<Unserved> for Status {
+    fn from(unserved: Unserved) -> Self {
+        let message = unserved.to_string();
+        match unserved {
+            Unserved::Starting | Unserved::Busy => Self::unavailable(message),
+            Unserved::NoGroup(_) => Self::not_found(message),
+            Unserved::DiskFull => Self::resource_exhausted(message),
+            Unserved::Missing(_) => Self::invalid_argument(message),
+            Unserved::Stopped(_) => Self::internal(message),
+        }
     }
 }
 
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
-    async fn append_entries(
-        &self,
-        request: Request<v1::AppendEntriesRequest>,
-    ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
-        let request = request.into_inner();
-        let received_time = self.clocks.now();
-        let raft = self.group(request.group)?;
-        if !request.entries.is_empty() && self.disk.is_critical() {
-            return Err(Status::resource_exhausted("the disk is full"));
-        }
-        let response = raft.append_entries(convert::append_request(request)?).await.map_err(internal)?;
-        Ok(Response::new(convert::append_response_to_proto(&response, received_time)))
-    }
+    type ExchangeStream = ReceiverStream<Result<v1::Responses, Status>>;
 
-    async fn request_vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
-        let request = request.into_inner();
-        let raft = self.group(request.group)?;
-        let response = raft.vote(convert::vote_request(request)?).await.map_err(internal)?;
-        Ok(Response::new(convert::vote_response_to_proto(&response)))
+    async fn exchange(
+        &self,
+        request: Request<Streaming<v1::Requests>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let (frames, receiver) = mpsc::channel(FRAMES_MAX);
+        let (service, requests) = (self.clone(), request.into_inner());
+        tokio::spawn(async move {
+            let stopping = service.stopping.clone();
+            stopping.run_until_cancelled(answers::serve(&service, requests, frames)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn install_snapshot(
@@ -76,51 +139,19 @@ impl raft_server::Raft for RaftService {
             Some(Part::Header(header)) => header,
             _ => return Err(Status::invalid_argument("a snapshot begins with its header")),
         };
+        let group = GroupId(header.group);
         let raft = self.group(header.group)?;
-        let vote = convert::vote(header.vote)?;
+        let (vote, meta) = snapshots::parse_header(header)?;
+        let mut transfer = self.transfers.begin(group, Direction::Received).await;
         let known = raft.with_raft_state(|state| *state.vote_ref()).await.map_err(internal)?;
         if known > vote {
             // Spares the transfer; whoever led when it began does not lead any more.
             return Ok(Response::new(v1::SnapshotResponse { vote: Some(convert::vote_to_proto(&known)) }));
         }
-        let meta = SnapshotMeta {
-            last_log_id: convert::optional_log_id(header.last_log_id)?,
-            last_membership: convert::stored_membership(header.last_membership)?,
-            snapshot_id: header.snapshot_id,
-        };
-        let staged = receive(&mut chunks, Staged::new(&self.database), &self.disk).await?;
+        let staged = snapshots::receive(&mut chunks, Staged::new(&self.database), &self.disk, &mut transfer).await?;
         let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotData::Staged(staged)) };
         let response = raft.install_full_snapshot(vote, snapshot).await.map_err(internal)?;
+        transfer.finish();
         Ok(Response::new(v1::SnapshotResponse { vote: Some(convert::vote_to_proto(&response.vote)) }))
     }
-}
-
-/// Stages the rows of a snapshot; there have to be as many as its end says.
-async fn receive(
-    chunks: &mut Streaming<v1::SnapshotChunk>,
-    mut staged: Staged,
-    disk: &DiskReserve,
-) -> Result<Staged, Status> {
-    while let Some(chunk) = chunks.message().await? {
-        match chunk.part {
-            Some(Part::Rows(rows)) => {
-                if disk.is_critical() {
-                    return Err(Status::resource_exhausted("the disk is full"));
-                }
-                let rows = rows.rows.into_iter().map(|row| (row.key.into(), row.value.into())).collect();
-                staged.add(rows).await.map_err(internal)?;
-            }
-            Some(Part::End(end)) if end.rows == staged.rows() => {
-                staged.finish().await.map_err(internal)?;
-                return Ok(staged);
-            }
-            Some(Part::End(_)) => return Err(Status::data_loss("the snapshot has fewer rows than announced")),
-            Some(Part::Header(_)) | None => return Err(Status::invalid_argument("not a part of a snapshot")),
-        }
-    }
-    Err(Status::data_loss("the snapshot has no end"))
-}
-
-fn internal(error: impl std::fmt::Display) -> Status {
-    Status::internal(error.to_string())
 }

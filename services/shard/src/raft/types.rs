@@ -2,6 +2,7 @@ use bytes::Bytes;
 use openraft::BasicNode;
 use proto::shard::v1::CommandResult;
 
+use super::rhythm::InRhythm;
 use crate::store::SnapshotData;
 
 /// Names the disk of a replica; never used again for another disk.
@@ -16,6 +17,7 @@ openraft::declare_raft_types!(
         Node = BasicNode,
         Entry = openraft::Entry<TypeConfig>,
         SnapshotData = SnapshotData,
+        AsyncRuntime = InRhythm,
 );
 
 pub type Raft = openraft::Raft<TypeConfig>;

@@ -14,7 +14,7 @@ use proto::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use super::receivers::Claims;
 use crate::{
     ShardMetrics,
     group::{Group, Leadership, Refusal},
+    raft::rhythm::next_beat,
     sessions::{Call, CallEvent, LinkId, Now, Sessions, TooManyCalls},
     state::{self, Effect},
     store::{EffectReceiver, StoreError},
@@ -414,7 +415,7 @@ pub fn now() -> Now {
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
+    let mut ticks = interval_at(next_beat(period), period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

@@ -73,7 +73,8 @@ impl Shard {
     }
 
     fn lead(node: Node) -> Result<Self, OpenError> {
-        let metrics = ShardMetrics::new().map_err(|error| OpenError::Configuration(error.to_string()))?;
+        let metrics =
+            ShardMetrics::new(node.transfers().clone()).map_err(|error| OpenError::Configuration(error.to_string()))?;
         let leading = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut leaders = Vec::new();
@@ -128,14 +129,15 @@ impl Shard {
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let router = server().add_service(self.node.raft_service()).add_service(self.shard_service());
+        let router =
+            server().add_service(self.node.raft_service(self.serving.clone())).add_service(self.shard_service());
         self.run(router, connections);
     }
 
     /// Serves the processes of the cluster on the listener, each what its role may call: other shards everything,
     /// gateways what is not between shards.
     pub fn serve_peers(&mut self, listener: TcpListener, credentials: Arc<Credentials>) {
-        let raft = InterceptedService::new(self.node.raft_service(), Only(&[Role::Shard]));
+        let raft = InterceptedService::new(self.node.raft_service(self.serving.clone()), Only(&[Role::Shard]));
         let shard = InterceptedService::new(self.shard_service(), Only(&[Role::Gateway, Role::Shard]));
         self.run(server().add_service(raft).add_service(shard), peer::accept(listener, credentials));
     }

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::atomic::Ordering, time::Instant}
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::group::Member;
@@ -17,7 +18,7 @@ struct Cluster {
 struct Running {
     node: Node,
     server: JoinHandle<bool>,
-    stop: tokio::sync::oneshot::Sender<()>,
+    stop: CancellationToken,
 }
 
 impl Cluster {
@@ -50,11 +51,11 @@ impl Cluster {
 
     async fn run(&mut self, position: usize, listener: TcpListener) -> TestResult {
         let node = Node::open(self.config(position)).await?;
-        let service = node.raft_service();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let stop = CancellationToken::new();
+        let service = node.raft_service(stop.clone());
+        let stopped = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
-            let stopped = async move { _ = stopped.await };
             let serving = tonic::transport::Server::builder().add_service(service);
             serving.serve_with_incoming_shutdown(incoming, stopped).await.is_ok()
         });
@@ -64,7 +65,7 @@ impl Cluster {
 
     async fn stop(&mut self, position: usize) -> TestResult {
         let running = self.nodes[position].take().ok_or("it does not run")?;
-        drop(running.stop);
+        running.stop.cancel();
         assert!(running.server.await?, "the server ended well");
         running.node.shutdown().await;
         Ok(())
