@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cluster;
 mod messages;
 mod registry;
 mod twin;
@@ -9,6 +10,7 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use model::DeviceId;
 
+pub use cluster::{ClusterCommand, WaitArguments};
 pub use messages::{MessageCommand, SendArguments};
 pub use registry::{
     CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, SimulateArguments, UpdateArguments,
@@ -180,6 +182,15 @@ A message keeps what was set when it was sent: its life and count, and how long 
         target: TargetArguments,
         #[command(subcommand)]
         command: SettingsCommand,
+    },
+
+    /// Look at the shard nodes of a running hub, drain and remove them, and change the replication
+    #[command(after_help = cluster::EXAMPLES)]
+    Cluster {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
 
     /// Read what devices sent to a running hub

@@ -68,6 +68,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         Command::Settings { target, command } => {
             client()?.block_on(command::settings::run(target, command, environment))
         }
+        Command::Cluster { target, command } => client()?.block_on(command::cluster::run(target, command, environment)),
         Command::Events { target, command } => client()?.block_on(command::events::run(target, command, environment)),
     }
 }

@@ -7,7 +7,7 @@ use eventlog::{AppendError, ReadError};
 use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId, Principal};
 use serde_json::{Value, json};
-use shard_client::{MessageError, MethodError, RegistryError, SettingsError, TwinError, Unavailable};
+use shard_client::{ClusterError, MessageError, MethodError, RegistryError, SettingsError, TwinError, Unavailable};
 
 use super::body::{Body, with_json};
 use crate::{device_bound::BadMessage, websocket::BadHandshake};
@@ -36,6 +36,7 @@ const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
 const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
+const CONFLICT: Code = Code(409_000, "GenericConflict");
 const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
 const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
 const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
@@ -399,6 +400,17 @@ impl From<SettingsError> for ApiError {
             SettingsError::TooMany(text) => Self::new(QUOTA_EXCEEDED, text),
             SettingsError::Invalid(text) => Self::argument(text),
             SettingsError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NodeNotFound => Self::new(NOT_FOUND, error.to_string()),
+            ClusterError::NodeRemoved | ClusterError::LastActiveNode => Self::new(CONFLICT, error.to_string()),
+            ClusterError::Invalid(text) => Self::argument(text),
+            ClusterError::Unavailable(error) => error.into(),
         }
     }
 }

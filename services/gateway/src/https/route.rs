@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     Context,
     body::Body,
-    bulk, device_bound, devices,
+    bulk, cluster, device_bound, devices,
     error::ApiError,
     events, explain, feedback, header_case, methods, modules,
     path::segments,
@@ -79,6 +79,9 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     if let ["ironhub", "v1", "explain", _] | ["ironhub", "v1", "explain", _, "modules", _] = literal.as_slice() {
         let path: Vec<&str> = segments.iter().skip(3).map(String::as_str).collect();
         return only(method, "GET")?.then(explain::explain(call, &path)).await;
+    }
+    if let ["ironhub", "v1", "cluster", rest @ ..] = literal.as_slice() {
+        return cluster::answer(call, &method, rest).await;
     }
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();

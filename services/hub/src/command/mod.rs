@@ -2,6 +2,7 @@
 
 mod api_client;
 pub mod certificate;
+pub mod cluster;
 pub mod consumer_group;
 pub mod device;
 pub mod events;

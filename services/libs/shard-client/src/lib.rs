@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod attach;
 mod bulk;
+mod cluster;
 mod commands;
 mod config;
 mod error;
@@ -38,6 +39,7 @@ mod twin;
 
 pub use attach::{Attachment, NewAttachment};
 pub use bulk::{Change, Changed};
+pub use cluster::{ClusterDescription, ClusterError, ClusterGroup, ClusterNode, NodeState, Replica};
 pub use config::{Config, Node};
 pub use error::{AttachError, MessageError, RegistryError, SessionError, SettingsError, TwinError, Unavailable};
 pub use file_notifications::{FileNotification, UploadedFile};

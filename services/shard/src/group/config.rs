@@ -22,6 +22,11 @@ pub struct Config {
     /// membership change.
     pub initial_members: Vec<Member>,
 
+    /// URI of this node's services, as other nodes reach it. Empty: what `initial_members` says, or nobody does.
+    pub address: String,
+    /// What people call this node, such as the name of its pod. Empty: its node id.
+    pub name: String,
+
     /// How often a leader tells its followers that it lives.
     pub heartbeat_interval_milliseconds: u64,
     /// A follower that hears nothing for a time between these two asks for votes.
@@ -89,6 +94,8 @@ impl Default for Config {
             directory: "shard".into(),
             groups: 4,
             initial_members: Vec::new(),
+            address: String::new(),
+            name: String::new(),
             heartbeat_interval_milliseconds: 150,
             election_timeout_min_milliseconds: 600,
             election_timeout_max_milliseconds: 900,

@@ -10,5 +10,5 @@ mod types;
 
 pub use clocks::Clocks;
 pub use network::{Connect, Network, Peers};
-pub use server::RaftService;
+pub use server::{RaftService, Served};
 pub use types::{Entry, LogId, Membership, NodeId, Raft, SnapshotMeta, StoredMembership, TypeConfig, Vote};

@@ -3,21 +3,41 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use model::GroupId;
 use openraft::Snapshot;
 use proto::raft::v1::{self, raft_server, snapshot_chunk::Part};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Clocks, Raft, SnapshotMeta, convert, network::MESSAGE_BYTES_MAX};
+use super::{Clocks, LogId, Raft, SnapshotMeta, convert, network::MESSAGE_BYTES_MAX};
 use crate::store::{Database, DiskReserve, SnapshotData, Staged};
 
 /// Answers the other nodes, for all groups of this one.
 #[derive(Clone)]
 pub struct RaftService {
-    groups: Arc<OnceLock<HashMap<GroupId, Raft>>>,
+    groups: Arc<OnceLock<HashMap<GroupId, Arc<Served>>>>,
     clocks: Arc<Clocks>,
     disk: Arc<DiskReserve>,
     database: Arc<Database>,
+}
+
+/// A replica of this node, as others reach it.
+pub struct Served {
+    raft: ArcSwap<Raft>,
+    vote_floor: ArcSwapOption<LogId>,
+}
+
+impl Served {
+    /// A replica that votes for nobody whose log ends before the floor.
+    pub fn new(raft: Raft, vote_floor: Option<LogId>) -> Self {
+        Self { raft: ArcSwap::from_pointee(raft), vote_floor: ArcSwapOption::from_pointee(vote_floor) }
+    }
+
+    /// The replica was started again, from nothing.
+    pub fn replace(&self, raft: Raft, vote_floor: LogId) {
+        self.vote_floor.store(Some(Arc::new(vote_floor)));
+        self.raft.store(Arc::new(raft));
+    }
 }
 
 impl RaftService {
@@ -27,7 +47,7 @@ impl RaftService {
     }
 
     /// Serves these groups from now on; only the first call counts.
-    pub fn serve(&self, groups: HashMap<GroupId, Raft>) {
+    pub fn serve(&self, groups: HashMap<GroupId, Arc<Served>>) {
         let _ = self.groups.set(groups);
     }
 
@@ -38,9 +58,13 @@ impl RaftService {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn group(&self, group: u32) -> Result<&Raft, Status> {
+    fn group(&self, group: u32) -> Result<Arc<Raft>, Status> {
+        Ok(self.served(group)?.raft.load_full())
+    }
+
+    fn served(&self, group: u32) -> Result<&Served, Status> {
         let groups = self.groups.get().ok_or_else(|| Status::unavailable("starting"))?;
-        groups.get(&GroupId(group)).ok_or_else(|| Status::not_found(format!("no group {group} here")))
+        groups.get(&GroupId(group)).map(Arc::as_ref).ok_or_else(|| Status::not_found(format!("no group {group} here")))
     }
 }
 
@@ -62,8 +86,16 @@ impl raft_server::Raft for RaftService {
 
     async fn request_vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
         let request = request.into_inner();
-        let raft = self.group(request.group)?;
-        let response = raft.vote(convert::vote_request(request)?).await.map_err(internal)?;
+        let served = self.served(request.group)?;
+        let raft = served.raft.load_full();
+        let request = convert::vote_request(request)?;
+        let floor = served.vote_floor.load().as_deref().copied();
+        if request.last_log_id < floor {
+            let vote = raft.with_raft_state(|state| *state.vote_ref()).await.map_err(internal)?;
+            let refused = openraft::raft::VoteResponse::new(vote, floor, false);
+            return Ok(Response::new(convert::vote_response_to_proto(&refused)));
+        }
+        let response = raft.vote(request).await.map_err(internal)?;
         Ok(Response::new(convert::vote_response_to_proto(&response)))
     }
 

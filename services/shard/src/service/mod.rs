@@ -7,12 +7,14 @@
 //!   WatchSettings (hub group)               settings after every change
 //!   ClaimReceiver (hub group, one for each  -> receivers -> granted, displaced
 //!     reader of the events)
+//!   DescribeCluster, BalanceLeaders (hub)   what the driver of the membership sees, and a word to it
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
 //!
 //! It knows nothing of protocols, and holds nothing that a change of leader may not take away.
 
 mod attach;
+mod cluster;
 mod exchange;
 mod leader;
 mod methods;
@@ -30,7 +32,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
-use crate::group::{Leadership, Refusal};
+use crate::{
+    group::{Leadership, Refusal},
+    membership::Driver,
+};
 pub use leader::Leader;
 pub use shard::Shard;
 
@@ -49,11 +54,16 @@ impl Groups {
         Self { leaders }
     }
 
-    fn get(&self, group: u32) -> Option<&Arc<Leader>> {
+    /// The hub group first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Leader>> {
+        self.leaders.iter()
+    }
+
+    pub(crate) fn get(&self, group: u32) -> Option<&Arc<Leader>> {
         self.leaders.get(group as usize)
     }
 
-    fn hub(&self) -> Option<&Arc<Leader>> {
+    pub(crate) fn hub(&self) -> Option<&Arc<Leader>> {
         self.get(GroupId::HUB.0)
     }
 
@@ -65,13 +75,14 @@ impl Groups {
 /// What gateways call.
 pub struct ShardService {
     groups: Arc<Groups>,
+    driver: Arc<Driver>,
     stopping: CancellationToken,
 }
 
 impl ShardService {
     /// The service over those groups, until the token is cancelled.
-    pub fn new(groups: Arc<Groups>, stopping: CancellationToken) -> Self {
-        Self { groups, stopping }
+    pub fn new(groups: Arc<Groups>, driver: Arc<Driver>, stopping: CancellationToken) -> Self {
+        Self { groups, driver, stopping }
     }
 }
 
@@ -125,6 +136,21 @@ impl shard_server::Shard for ShardService {
     ) -> Result<Response<Self::ClaimReceiverStream>, Status> {
         let news = receivers::claim(&self.groups, request.into_inner()).await?;
         Ok(Response::new(Box::pin(news)))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<v1::DescribeClusterRequest>,
+    ) -> Result<Response<v1::ClusterDescription>, Status> {
+        cluster::describe(&self.groups, &self.driver).await.map(Response::new)
+    }
+
+    async fn balance_leaders(
+        &self,
+        _: Request<v1::BalanceLeadersRequest>,
+    ) -> Result<Response<v1::BalanceLeadersResponse>, Status> {
+        cluster::balance(&self.groups, &self.driver).await?;
+        Ok(Response::new(v1::BalanceLeadersResponse {}))
     }
 }
 

@@ -23,6 +23,7 @@ use super::{Groups, Leader, ShardService};
 use crate::{
     ShardMetrics,
     group::{Config, Environment, Health, Node},
+    membership::{Driver, MembershipService, register},
     store::OpenError,
 };
 
@@ -45,6 +46,8 @@ const IN_PROCESS_QUEUE_MAX: usize = 16;
 pub struct Shard {
     node: Node,
     groups: Arc<Groups>,
+    membership: Arc<MembershipService>,
+    driver: Arc<Driver>,
     leaders: JoinSet<()>,
     servers: Vec<JoinHandle<()>>,
     leading: CancellationToken,
@@ -76,8 +79,14 @@ impl Shard {
             leaders.push(leader);
         }
         let groups = Arc::new(Groups::new(leaders));
+        let membership = MembershipService::new(node.node_id(), groups.clone(), node.connect());
+        let driver = Driver::new(membership.clone());
+        tasks.spawn(driver.clone().run(leading.clone()));
+        let registering = register(membership.clone(), node.registration(), node.other_addresses());
+        let registering = leading.clone().run_until_cancelled_owned(registering);
+        tasks.spawn(async move { _ = registering.await });
         let serving = CancellationToken::new();
-        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
+        Ok(Self { node, groups, membership, driver, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
     }
 
     /// The node, for its health and leadership.
@@ -133,7 +142,7 @@ impl Shard {
     }
 
     fn router(&self) -> Router {
-        let shard = ShardServer::new(ShardService::new(self.groups.clone(), self.serving.clone()))
+        let shard = ShardServer::new(ShardService::new(self.groups.clone(), self.driver.clone(), self.serving.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         Server::builder()
@@ -143,16 +152,17 @@ impl Shard {
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .max_concurrent_streams(Some(STREAMS_MAX))
             .add_service(self.node.raft_service())
+            .add_service(self.membership.server())
             .add_service(shard)
     }
 
     /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
     pub async fn shutdown(self) {
-        let Self { node, groups, mut leaders, servers, leading, serving, .. } = self;
+        let Self { node, groups, membership, driver, mut leaders, servers, leading, serving, .. } = self;
         serving.cancel();
         leading.cancel();
         while leaders.join_next().await.is_some() {}
-        drop(groups);
+        drop((groups, membership, driver));
         let aborts: Vec<_> = servers.iter().map(JoinHandle::abort_handle).collect();
         if timeout(STREAMS_END_WITHIN, join_all(servers)).await.is_err() {
             aborts.iter().for_each(AbortHandle::abort);

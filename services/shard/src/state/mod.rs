@@ -10,6 +10,7 @@
 
 mod apply;
 mod bulk;
+mod cluster;
 mod commands;
 mod edge;
 mod effect;
@@ -27,6 +28,7 @@ mod statistics;
 mod twin;
 
 pub use apply::{Applied, apply};
+pub use cluster::{Cluster, cluster};
 pub use commands::{expired_clients, is_expired};
 pub use effect::Effect;
 pub use feedback::batch as feedback_batch;

@@ -1,6 +1,7 @@
 //! The state on rows in memory: each behaviour by example, then random commands against a toy model.
 
 mod bulk;
+mod cluster;
 mod commands;
 mod file_notifications;
 mod model;
