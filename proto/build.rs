@@ -1,8 +1,9 @@
 //! Generates the messages and services of `ironhub/*/v1/*.proto`, without protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 11] = [
+    const FILES: [&str; 13] = [
         "ironhub/event/v1/record.proto",
+        "ironhub/shard/v1/cluster.proto",
         "ironhub/shard/v1/identity.proto",
         "ironhub/shard/v1/backup.proto",
         "ironhub/shard/v1/command.proto",
@@ -13,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "ironhub/shard/v1/state.proto",
         "ironhub/shard/v1/shard.proto",
         "ironhub/raft/v1/raft.proto",
+        "ironhub/shard/v1/membership.proto",
     ];
     println!("cargo:rerun-if-changed=ironhub");
     let descriptors = protox::compile(FILES, ["."])?;

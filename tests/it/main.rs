@@ -17,6 +17,7 @@ mod certificates;
 mod client_quirks;
 mod client_quirks_devices;
 mod cluster;
+mod cluster_administration;
 mod cluster_sessions;
 mod command_line;
 mod connect;

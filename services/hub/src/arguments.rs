@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cluster;
 mod messages;
 mod registry;
 mod twin;
@@ -11,6 +12,7 @@ use model::DeviceId;
 
 use crate::configuration::Words;
 
+pub use cluster::{ClusterCommand, WaitArguments};
 pub use messages::{MessageCommand, SendArguments};
 pub use registry::{
     CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, SimulateArguments, UpdateArguments,
@@ -228,6 +230,15 @@ of the hub, policies and keys included: afterwards clients of the old hub work a
         /// Go on although the hub has devices: from an earlier try
         #[arg(long)]
         again: bool,
+    },
+
+    /// Look at the shard nodes of a running hub, drain and remove them, and change the replication
+    #[command(after_help = cluster::EXAMPLES)]
+    Cluster {
+        #[command(flatten)]
+        target: TargetArguments,
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
 
     /// Read what devices sent to a running hub

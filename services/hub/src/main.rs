@@ -89,6 +89,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         Command::Restore { target, file, again } => {
             client()?.block_on(command::backup::restore(target, &file, again, environment))
         }
+        Command::Cluster { target, command } => client()?.block_on(command::cluster::run(target, command, environment)),
         Command::Events { target, command } => client()?.block_on(command::events::run(target, command, environment)),
     }
 }

@@ -12,11 +12,13 @@
 //! - [`group`]: one Raft group on this node: proposing, reading, leadership.
 //! - [`sessions`]: the live connections of a group, in its leader's memory.
 //! - [`receivers`]: who reads which partition of the events, in the memory of the `hub` group's leader.
+//! - [`membership`]: which nodes carry which groups, and how replicas and leaders move.
 //! - [`service`]: the gRPC services for gateways, and the tasks of a leader.
 //!
 //! It knows no MQTT, AMQP or HTTP. A group never writes to another group.
 
 pub mod group;
+pub mod membership;
 mod metrics;
 pub mod raft;
 pub mod receivers;

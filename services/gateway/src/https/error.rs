@@ -8,7 +8,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use model::{DeviceId, InvalidSettings, ModuleId, Principal};
 use serde_json::{Value, json};
 use shard_client::{
-    BackupError, MessageError, MethodError, RegistryError, RestoreError, SettingsError, TwinError, Unavailable,
+    BackupError, ClusterError, MessageError, MethodError, RegistryError, RestoreError, SettingsError, TwinError,
+    Unavailable,
 };
 
 use super::body::{Body, with_json};
@@ -38,6 +39,7 @@ const CERTIFICATE_NOT_FOUND: Code = Code(404_008, "CertificateNotFound");
 const DEVICE_NOT_FOUND: Code = Code(404_001, "DeviceNotFound");
 const MODULE_NOT_FOUND: Code = Code(404_010, "ModuleNotFound");
 const METHOD_NOT_ALLOWED: Code = Code(405_000, "GenericMethodNotAllowed");
+const CONFLICT: Code = Code(409_000, "GenericConflict");
 const DEVICE_ALREADY_EXISTS: Code = Code(409_001, "DeviceAlreadyExists");
 const MODULE_ALREADY_EXISTS: Code = Code(409_301, "ModuleAlreadyExistsOnDevice");
 const PRECONDITION_FAILED: Code = Code(412_001, "PreconditionFailed");
@@ -421,6 +423,17 @@ impl From<RestoreError> for ApiError {
             RestoreError::Format(_) | RestoreError::NotEmpty(_) => Self::argument(error.to_string()),
             RestoreError::Settings(error) => error.into(),
             RestoreError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NodeNotFound => Self::new(NOT_FOUND, error.to_string()),
+            ClusterError::NodeRemoved | ClusterError::LastActiveNode => Self::new(CONFLICT, error.to_string()),
+            ClusterError::Invalid(text) => Self::argument(text),
+            ClusterError::Unavailable(error) => error.into(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   TLS -> hyper -> path.rs -> route.rs -> devices, modules, bulk, regenerate_keys, twins, methods, device_bound, feedback,
-//!                          |                telemetry, events, statistics, settings
+//!                          |                telemetry, events, statistics, settings, cluster
 //!                          |                  | errors of every operation
 //!                          |                  v
 //!                          |                error.rs: the one place that knows status, code and envelope
@@ -15,6 +15,7 @@ mod authorization;
 mod backup;
 mod body;
 mod bulk;
+mod cluster;
 mod device_bound;
 mod devices;
 mod error;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     Context, backup,
     body::Body,
-    bulk, device_bound, devices,
+    bulk, cluster, device_bound, devices,
     error::ApiError,
     events, explain, feedback, header_case, methods, modules,
     path::segments,
@@ -85,6 +85,9 @@ async fn run(context: &Context, request: Request<Incoming>) -> Result<Response<B
     }
     if literal == ["ironhub", "v1", "restore"] {
         return only(method, "POST")?.then(backup::restore(call)).await;
+    }
+    if let ["ironhub", "v1", "cluster", rest @ ..] = literal.as_slice() {
+        return cluster::answer(call, &method, rest).await;
     }
     if let ["ironhub", "v1", rest @ ..] = literal.as_slice() {
         let name = segments.get(3).map(String::as_str).unwrap_or_default();

@@ -3,6 +3,7 @@
 mod api_client;
 pub mod backup;
 pub mod certificate;
+pub mod cluster;
 pub mod consumer_group;
 pub mod device;
 pub mod events;

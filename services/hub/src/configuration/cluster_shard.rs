@@ -71,6 +71,12 @@ impl ShardConfig {
         }
         // A node of a cluster is founded or made a member, never a hub of its own.
         config.shard.joins = true;
+        config.shard.address = format!("http://{}", config.advertised_address);
+        config.shard.seeds = config.founders.iter().map(|founder| format!("http://{founder}")).collect();
+        if config.shard.name.is_empty() {
+            let host = config.advertised_address.rsplit_once(':').map_or("", |(host, _)| host);
+            config.shard.name = host.split('.').next().filter(|_| !is_address(host)).unwrap_or(host).to_owned();
+        }
         Ok(config)
     }
 
@@ -96,6 +102,11 @@ impl ShardConfig {
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.socket_address(self.listen_address)
     }
+}
+
+/// Of an address no part is a name.
+fn is_address(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 impl RoleConfig for ShardConfig {

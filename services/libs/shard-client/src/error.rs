@@ -205,7 +205,7 @@ pub enum AttachError {
     Unavailable(#[from] Unavailable),
 }
 
-fn unexpected(error: &CommandError) -> Unavailable {
+pub(crate) fn unexpected(error: &CommandError) -> Unavailable {
     match error.code() {
         Code::ResultForgotten => Unavailable::OutcomeUnknown,
         code => {

@@ -26,6 +26,14 @@ pub struct Config {
     /// `initial_members` says.
     #[serde(skip)]
     pub joins: bool,
+    /// URIs of other nodes, for one that no membership has reached and that makes itself known.
+    #[serde(skip)]
+    pub seeds: Vec<String>,
+
+    /// URI of this node's services, as other nodes reach it. Empty: what `initial_members` says, or nobody does.
+    pub address: String,
+    /// What people call this node, such as the name of its pod. Empty: its node id.
+    pub name: String,
 
     /// How often a leader tells its followers that it lives.
     pub heartbeat_interval_milliseconds: u64,
@@ -97,6 +105,9 @@ impl Default for Config {
             groups: 4,
             initial_members: Vec::new(),
             joins: false,
+            seeds: Vec::new(),
+            address: String::new(),
+            name: String::new(),
             heartbeat_interval_milliseconds: 150,
             election_timeout_min_milliseconds: 600,
             election_timeout_max_milliseconds: 900,

@@ -39,7 +39,7 @@ pub(super) fn first_members(config: &Config) -> Nodes {
 }
 
 pub(super) async fn initialize(groups: &[Group], members: &Nodes) -> Result<(), OpenError> {
-    let one = async |group: &Group| match group.inner.raft.initialize(members.clone()).await {
+    let one = async |group: &Group| match group.inner().raft.initialize(members.clone()).await {
         // It was, before a crash kept it from being noted.
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(OpenError::Raft { group: group.id(), cause: error.to_string() }),

@@ -4,11 +4,15 @@ use arc_swap::ArcSwap;
 use model::GroupId;
 use openraft::error::Fatal;
 use proto::{raft::v1::ProposedCommand, shard::v1::CommandResult};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::{Config, Leadership, Member, Refusal, entry_clock::EntryClock, proposer::Proposer, reads::Reads};
+use super::{
+    Config, Leadership, Member, Refusal, entry_clock::EntryClock, gate::Gate, node::Start, proposer::Proposer,
+    reads::Reads,
+};
 use crate::{
-    raft::{NodeId, Raft},
+    raft::{NodeId, Raft, Served},
     state,
     store::{DiskReserve, EffectReceiver, Effects, LogStore, StoreError, Table, View},
 };
@@ -16,9 +20,22 @@ use crate::{
 /// One Raft group on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Group {
-    pub(super) inner: Arc<Inner>,
+    pub(super) replica: Arc<Replica>,
 }
 
+/// This node's replica, in all its lives.
+pub(super) struct Replica {
+    pub id: GroupId,
+    pub start: Arc<Start>,
+    pub life: ArcSwap<Inner>,
+    pub served: Arc<Served>,
+    pub effects: Arc<Effects>,
+    pub leadership: watch::Sender<Leadership>,
+    pub wiping: Mutex<()>,
+    pub changing: Mutex<()>,
+}
+
+/// One life of it: from a start or a wipe to the next one.
 pub(super) struct Inner {
     pub id: GroupId,
     pub node_id: NodeId,
@@ -32,64 +49,81 @@ pub(super) struct Inner {
     pub effects: Arc<Effects>,
     pub disk: Arc<DiskReserve>,
     pub leadership: watch::Receiver<Leadership>,
+    pub gate: Gate,
+    /// Cancelled when the state is written no more.
+    pub state_machine_closed: CancellationToken,
 }
 
 impl Group {
+    pub(super) fn inner(&self) -> Arc<Inner> {
+        self.replica.life.load_full()
+    }
+
     /// Its number.
     pub fn id(&self) -> GroupId {
-        self.inner.id
+        self.replica.id
     }
 
     /// Commits and applies the command, together with others that wait, and answers its result. The command is in the
     /// log at most once for each call; with [`Refusal::OutcomeUnknown`] it may be there.
     pub async fn propose(&self, command: ProposedCommand) -> Result<CommandResult, Refusal> {
-        self.inner.require_leading()?;
-        if self.inner.disk.is_exhausted() {
+        let inner = self.inner();
+        inner.require_leading()?;
+        if inner.disk.is_exhausted() {
             return Err(Refusal::DiskFull);
         }
-        self.inner.proposer.propose(command).await
+        inner.proposer.propose(command).await
     }
 
     /// The rows as they are at some moment after the call, with everything that was acknowledged before it.
     pub async fn read(&self) -> Result<View, Refusal> {
-        self.inner.require_leading()?;
+        let inner = self.inner();
+        inner.require_leading()?;
         // Nobody else can lead while this node is the only voter, and what was acknowledged has been applied here. A
         // membership with more voters is known to this node before any other can be elected by it.
-        if !self.inner.is_only_voter() {
-            self.inner.reads.round().await?;
+        if !inner.is_only_voter() {
+            inner.reads.round().await?;
         }
         Ok(self.view()?)
     }
 
     /// The rows as this node has them now, on any replica; they may be old.
     pub fn view(&self) -> Result<View, StoreError> {
-        self.inner.table.load().view()
+        self.replica.life.load().table.load().view()
     }
 
     /// The nodes of the group's membership as this node knows it, with their addresses; none on a node that no
     /// membership has reached.
     pub fn members(&self) -> Vec<Member> {
-        let metrics = self.inner.clock.metrics.borrow();
+        let inner = self.inner();
+        let metrics = inner.clock.metrics.borrow();
         let nodes = metrics.membership_config.membership().nodes();
         nodes.map(|(node_id, node)| Member { node_id: *node_id, address: node.addr.clone() }).collect()
     }
 
     /// Whether this node is in the membership that it knows.
     pub fn is_member(&self) -> bool {
-        let metrics = self.inner.clock.metrics.borrow();
-        metrics.membership_config.membership().get_node(&self.inner.node_id).is_some()
+        self.inner().is_member()
+    }
+
+    /// The node that leads, as far as this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        match *self.replica.leadership.borrow() {
+            Leadership::Leading { .. } => Some(self.inner().node_id),
+            Leadership::Following { leader } => leader,
+        }
     }
 
     /// Who leads, now and after every change.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.inner.leadership.clone()
+        self.replica.leadership.subscribe()
     }
 
     /// What applied entries mean to the outside, with their log index, while this node leads; the first caller gets
     /// it. Effects of one entry and of several come in their order; some may belong to an earlier leadership of this
     /// node. It must be emptied without waiting for this group.
     pub fn effects(&self) -> Option<EffectReceiver> {
-        self.inner.effects.take()
+        self.replica.effects.take()
     }
 }
 
@@ -99,6 +133,11 @@ impl Inner {
             Leadership::Leading { .. } => Ok(()),
             Leadership::Following { leader } => Err(Refusal::NotLeader { leader }),
         }
+    }
+
+    /// Whether the membership that this node knows names it.
+    pub fn is_member(&self) -> bool {
+        self.clock.metrics.borrow().membership_config.membership().get_node(&self.node_id).is_some()
     }
 
     /// Whether this node leads alone.

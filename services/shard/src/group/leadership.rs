@@ -26,8 +26,14 @@ const RETRY: Duration = Duration::from_millis(50);
 /// How often a leader that needs nobody else looks after itself.
 const ALONE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps the watch right until the group stops.
-pub(super) async fn run(group: Arc<Inner>, leadership: watch::Sender<Leadership>) {
+impl Inner {
+    /// Keeps the watch right, in the background, until the group stops.
+    pub fn follow_leadership(self: Arc<Self>, leadership: &watch::Sender<Leadership>) {
+        tokio::spawn(run(self, leadership.clone()));
+    }
+}
+
+async fn run(group: Arc<Inner>, leadership: watch::Sender<Leadership>) {
     let mut elected = group.raft.server_metrics();
     let mut failed_begins = 0_u32;
     loop {
@@ -92,7 +98,9 @@ async fn wait_for_election(
 }
 
 fn other_leader(group: &Inner) -> Option<NodeId> {
-    group.raft.server_metrics().borrow().current_leader.filter(|leader| *leader != group.node_id)
+    // A node that is out of the group remembers its last leader for ever.
+    let leader = group.raft.server_metrics().borrow().current_leader;
+    leader.filter(|leader| *leader != group.node_id && group.is_member())
 }
 
 /// Commits the entry that starts the leadership, and asks a majority after it was applied.

@@ -2,16 +2,16 @@
 
 use std::{sync::Weak, time::Duration};
 
-use super::handle::Inner;
+use super::handle::{Inner, Replica};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Looks at the groups once a second until they are gone.
-pub(super) async fn run(groups: Vec<Weak<Inner>>, log_bytes_max: u64) {
+pub(super) async fn run(groups: Vec<Weak<Replica>>, log_bytes_max: u64) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         for group in &groups {
-            let Some(group) = group.upgrade() else { return };
+            let Some(group) = group.upgrade().map(|replica| replica.life.load_full()) else { return };
             if cut(&group, log_bytes_max).await.is_err() {
                 tracing::debug!(group = %group.id, "a stopped group keeps its log");
             }

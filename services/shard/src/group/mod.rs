@@ -9,20 +9,27 @@
 mod config;
 mod entry_clock;
 mod founding;
+mod gate;
 mod handle;
 mod leadership;
 mod log_retention;
+mod members;
 mod node;
 mod proposer;
 mod reads;
 mod refusal;
+mod transfer;
+mod wipe;
 
 pub use config::{Config, Member};
 pub use founding::Founder;
 pub use handle::Group;
 pub use leadership::Leadership;
+pub use members::{ChangeError, Description, Leading, MemberChange};
 pub use node::{Environment, Health, Node};
 pub use refusal::Refusal;
+pub use transfer::TransferError;
+pub use wipe::WipeError;
 
 #[cfg(test)]
 mod tests;

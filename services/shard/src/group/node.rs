@@ -4,18 +4,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use futures::future::{join_all, try_join_all};
 use model::GroupId;
-use proto::raft::v1::{StoreMark, raft_server::RaftServer};
-use tokio::{sync::watch, task::JoinHandle};
+use proto::{
+    raft::v1::{StoreMark, raft_server::RaftServer},
+    shard::v1::RegisterNode,
+};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Config, Founder, Group, Leadership, entry_clock::EntryClock, founding, handle::Inner, leadership, log_retention,
-    proposer::Proposer, reads::Reads,
+    Config, Founder, Group, Leadership,
+    entry_clock::EntryClock,
+    founding,
+    gate::Gate,
+    handle::{Inner, Replica},
+    log_retention,
+    proposer::Proposer,
+    reads::Reads,
 };
 use crate::{
-    raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService, Transfers},
+    raft::{Clocks, Connect, Network, NodeId, Peers, Raft, RaftService, Served, Transfers},
     store::{
         Database, DiskReserve, Effects, KeyValue, LogStore, LogWriter, OpenError, RocksStore, StateMachine, StoreError,
         keys, off_thread,
@@ -32,6 +45,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Has to be ended by [`Node::shutdown`]; what is dropped without it goes on in the background.
 pub struct Node {
     node_id: NodeId,
+    config: Arc<Config>,
+    connect: Connect,
     groups: BTreeMap<GroupId, Group>,
     service: RaftService,
     transfers: Transfers,
@@ -87,22 +102,23 @@ impl Node {
         let snapshot_timeout = Duration::from_millis(config.snapshot_timeout_milliseconds);
         let transfers = Transfers::new(config.snapshots_at_once_max, snapshot_timeout)
             .map_err(|error| OpenError::Configuration(error.to_string()))?;
-        let start = Start {
+        let service = RaftService::new(clocks.clone(), disk.clone(), database.clone(), transfers.clone());
+        let start = Arc::new(Start {
             writer: LogWriter::start(database.clone())?,
-            peers: Arc::new(Peers::new(connect, clocks.clone(), transfers.clone())),
-            service: RaftService::new(clocks.clone(), disk.clone(), database.clone(), transfers.clone()),
+            peers: Arc::new(Peers::new(connect.clone(), clocks.clone(), transfers.clone())),
             transfers,
             config,
             database,
             disk,
             clocks,
-        };
+            connect,
+        });
         let all = std::iter::once(GroupId::HUB).chain(GroupId::devices(start.config.groups));
         let groups = try_join_all(all.map(|id| start.group(id))).await?;
-        start.service.serve(groups.iter().map(|group| (group.id(), group.inner.raft.clone())).collect());
+        service.serve(groups.iter().map(|group| (group.id(), group.replica.served.clone())).collect());
         start.bootstrap(&groups).await?;
         try_join_all(groups.iter().map(elect_only_voter)).await?;
-        Ok(start.into_node(groups))
+        Ok(start.node(service, groups))
     }
 
     /// This node's id.
@@ -118,6 +134,26 @@ impl Node {
     /// Every group of this node, `hub` first.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()
+    }
+
+    /// How other nodes are connected to.
+    pub fn connect(&self) -> Connect {
+        self.connect.clone()
+    }
+
+    /// What this node makes itself known by.
+    pub fn registration(&self) -> RegisterNode {
+        let Config { initial_members, address, name, .. } = &*self.config;
+        let named = initial_members.iter().find(|member| member.node_id == self.node_id);
+        let address = if address.is_empty() { named.map_or("", |member| &member.address) } else { address };
+        let name = if name.is_empty() { self.node_id.to_string() } else { name.clone() };
+        RegisterNode { node_id: self.node_id, address: address.to_owned(), name }
+    }
+
+    /// Other nodes that were named to this one.
+    pub fn other_addresses(&self) -> Vec<String> {
+        let others = self.config.initial_members.iter().filter(|member| member.node_id != self.node_id);
+        others.map(|member| &member.address).chain(&self.config.seeds).cloned().collect()
     }
 
     /// Makes the node begin a hub, later.
@@ -140,9 +176,10 @@ impl Node {
         let is_outside = !self.groups.values().any(Group::is_member);
         let mut health = Health { is_disk_full: self.disk.is_exhausted(), is_outside, ..Health::default() };
         for (id, group) in &self.groups {
-            if group.inner.failure().is_some() {
+            if group.inner().failure().is_some() {
                 health.stopped_groups.push(*id);
-            } else if group.is_member() && *group.inner.leadership.borrow() == (Leadership::Following { leader: None })
+            } else if group.is_member()
+                && *group.replica.leadership.borrow() == (Leadership::Following { leader: None })
             {
                 health.leaderless_groups.push(*id);
             }
@@ -150,9 +187,9 @@ impl Node {
         health
     }
 
-    /// Resolves when every group has a leader that this node knows.
+    /// Resolves when every group that this node is a member of has a leader that it knows.
     pub async fn ready(&self) {
-        for group in self.groups.values() {
+        for group in self.groups.values().filter(|group| group.is_member()) {
             let mut leadership = group.leadership();
             // A group that has stopped will not have one; health tells.
             let _ = leadership.wait_for(|known| !matches!(known, Leadership::Following { leader: None })).await;
@@ -163,7 +200,7 @@ impl Node {
     /// held keep the database open.
     pub async fn shutdown(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        join_all(self.groups.values().map(|group| group.inner.raft.shutdown())).await;
+        join_all(self.groups.values().map(|group| async { group.inner().raft.shutdown().await })).await;
         let Self { groups, service, database, writer, .. } = self;
         drop((groups, service));
         if let Err(error) = close(&database, writer).await {
@@ -181,24 +218,47 @@ impl Node {
 }
 
 /// What groups are started with.
-struct Start {
+pub(super) struct Start {
     config: Arc<Config>,
-    database: Arc<Database>,
-    writer: Arc<LogWriter>,
+    pub database: Arc<Database>,
+    pub writer: Arc<LogWriter>,
     disk: Arc<DiskReserve>,
     clocks: Arc<Clocks>,
     peers: Arc<Peers>,
-    service: RaftService,
     transfers: Transfers,
+    connect: Connect,
 }
 
 impl Start {
-    async fn group(&self, id: GroupId) -> Result<Group, OpenError> {
+    async fn group(self: &Arc<Self>, id: GroupId) -> Result<Group, OpenError> {
+        let effects = Arc::new(Effects::new(self.config.queued_effects_max));
+        let leadership = watch::Sender::new(Leadership::Following { leader: None });
+        let life = Arc::new(self.life(id, &effects, &leadership).await?);
+        life.clone().follow_leadership(&leadership);
+        let replica = Replica {
+            id,
+            start: self.clone(),
+            served: Arc::new(Served::new(life.raft.clone(), self.database.vote_floor(id)?)),
+            life: ArcSwap::new(life),
+            effects,
+            leadership,
+            wiping: Mutex::default(),
+            changing: Mutex::default(),
+        };
+        Ok(Group { replica: Arc::new(replica) })
+    }
+
+    /// Starts a group over what is on the disk.
+    pub async fn life(
+        &self,
+        id: GroupId,
+        effects: &Arc<Effects>,
+        leadership: &watch::Sender<Leadership>,
+    ) -> Result<Inner, OpenError> {
         let (config, node_id) = (&self.config, self.config.node_id);
         let log = LogStore::open(id, self.database.clone(), self.writer.clone(), config.log_memory_bytes)?;
-        let effects = Arc::new(Effects::new(config.queued_effects_max));
         let state_machine = StateMachine::open(id, self.database.clone(), effects.clone())?;
-        let table = state_machine.table();
+        let (table, state_machine_closed) = (state_machine.table(), state_machine.closed());
         let raft_config = config.raft_config(format!("group {id}"))?;
         let network = Network::new(id, self.peers.clone());
         let raft = Raft::new(node_id, Arc::new(raft_config), network, log.clone(), state_machine).await;
@@ -209,23 +269,23 @@ impl Start {
             metrics: raft.server_metrics(),
             last_time: AtomicI64::new(i64::MIN),
         });
-        let (sender, leadership) = watch::channel(Leadership::Following { leader: None });
-        let inner = Arc::new(Inner {
+        let gate = Gate::default();
+        Ok(Inner {
             id,
             node_id,
-            proposer: Proposer::start(id, raft.clone(), config, clock.clone()),
-            reads: Reads::start(raft.clone(), config.queued_reads_max, config.leadership_timeout()),
+            proposer: Proposer::start(id, raft.clone(), config, clock.clone(), gate.clone()),
+            reads: Reads::start(raft.clone(), config.queued_reads_max, config.leadership_timeout(), gate.clone()),
             config: config.clone(),
             raft,
             log,
             table,
             clock,
-            effects,
+            effects: effects.clone(),
             disk: self.disk.clone(),
-            leadership,
-        });
-        tokio::spawn(leadership::run(inner.clone(), sender));
-        Ok(Group { inner })
+            leadership: leadership.subscribe(),
+            gate,
+            state_machine_closed,
+        })
     }
 
     /// Writes the first membership, once in the life of the store. One node does it, so that a new hub does not begin
@@ -243,20 +303,22 @@ impl Start {
         Ok(self.database.write_mark(&StoreMark { bootstrapped: true, ..mark })?)
     }
 
-    fn into_node(self, groups: Vec<Group>) -> Node {
-        let cut = groups.iter().map(|group| Arc::downgrade(&group.inner)).collect();
+    fn node(&self, service: RaftService, groups: Vec<Group>) -> Node {
+        let cut = groups.iter().map(|group| Arc::downgrade(&group.replica)).collect();
         let tasks = vec![
             tokio::spawn(log_retention::run(cut, self.config.log_bytes_max)),
             tokio::spawn(watch_disk(self.disk.clone())),
         ];
         Node {
             node_id: self.config.node_id,
+            config: self.config.clone(),
+            connect: self.connect.clone(),
             groups: groups.into_iter().map(|group| (group.id(), group)).collect(),
-            service: self.service,
-            transfers: self.transfers,
-            disk: self.disk,
-            database: self.database,
-            writer: self.writer,
+            service,
+            transfers: self.transfers.clone(),
+            disk: self.disk.clone(),
+            database: self.database.clone(),
+            writer: self.writer.clone(),
             tasks,
         }
     }
@@ -312,8 +374,8 @@ fn draw_node_id() -> NodeId {
 
 /// A crash between vote and victory leaves the only voter a follower; it need not wait for a timeout.
 async fn elect_only_voter(group: &Group) -> Result<(), OpenError> {
-    let raft = &group.inner.raft;
-    let node_id = group.inner.node_id;
+    let inner = group.inner();
+    let (raft, node_id) = (&inner.raft, inner.node_id);
     let alone = raft
         .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([node_id]))
         .await

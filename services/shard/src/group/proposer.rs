@@ -21,7 +21,7 @@ use proto::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Config, Refusal, entry_clock::EntryClock};
+use super::{Config, Refusal, entry_clock::EntryClock, gate::Gate};
 use crate::raft::{Raft, TypeConfig};
 
 /// Bytes that a command costs in an entry beside its own: field number and length.
@@ -46,7 +46,7 @@ pub(super) struct Proposer {
 
 impl Proposer {
     /// Starts the task that makes entries of commands.
-    pub fn start(group: GroupId, raft: Raft, config: &Config, clock: Arc<EntryClock>) -> Self {
+    pub fn start(group: GroupId, raft: Raft, config: &Config, clock: Arc<EntryClock>, gate: Gate) -> Self {
         let (sender, receiver) = mpsc::channel(config.queued_commands_max);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let command_bytes_max = config.entry_bytes_max.saturating_sub(2 * COMMAND_OVERHEAD_BYTES);
@@ -61,7 +61,7 @@ impl Proposer {
             bytes_max: command_bytes_max,
             timeout: config.propose_timeout(),
         };
-        tokio::spawn(batcher.run(clock));
+        tokio::spawn(batcher.run(clock, gate));
         Self { sender, queued_bytes, queued_bytes_max: config.queued_bytes_max, command_bytes_max }
     }
 
@@ -106,7 +106,7 @@ struct Batcher {
 }
 
 impl Batcher {
-    async fn run(mut self, clock: Arc<EntryClock>) {
+    async fn run(mut self, clock: Arc<EntryClock>, gate: Gate) {
         // While all entries allowed are in flight commands gather, so the entry is filled after the permit came.
         while let Ok(permit) = self.in_flight.clone().acquire_owned().await {
             let first = match self.next.take() {
@@ -114,6 +114,7 @@ impl Batcher {
                 None => self.receiver.recv().await,
             };
             let Some(first) = first else { return };
+            let _passing = gate.pass().await;
             let (commands, answers) = self.fill(first);
             match clock.entry_time() {
                 Err(refusal) => answers.into_iter().for_each(|answer| send(answer, Err(refusal))),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Refusal;
+use super::{Refusal, gate::Gate};
 use crate::raft::Raft;
 
 type Waiting = oneshot::Sender<Result<(), Refusal>>;
@@ -16,9 +16,9 @@ pub(super) struct Reads {
 
 impl Reads {
     /// Starts the task that makes the rounds; one that takes longer than the timeout has failed.
-    pub fn start(raft: Raft, queued_max: usize, timeout: Duration) -> Self {
+    pub fn start(raft: Raft, queued_max: usize, timeout: Duration, gate: Gate) -> Self {
         let (sender, receiver) = mpsc::channel(queued_max);
-        tokio::spawn(run(raft, receiver, queued_max, timeout));
+        tokio::spawn(run(raft, receiver, queued_max, timeout, gate));
         Self { sender }
     }
 
@@ -33,9 +33,10 @@ impl Reads {
     }
 }
 
-async fn run(raft: Raft, mut receiver: mpsc::Receiver<Waiting>, queued_max: usize, timeout: Duration) {
+async fn run(raft: Raft, mut receiver: mpsc::Receiver<Waiting>, queued_max: usize, timeout: Duration, gate: Gate) {
     let mut waiting = Vec::new();
     while receiver.recv_many(&mut waiting, queued_max).await > 0 {
+        let _passing = gate.pass().await;
         let result = linearizable(&raft, timeout).await;
         for answer in waiting.drain(..) {
             // Whoever asked may have gone.

@@ -28,7 +28,7 @@ mod types;
 pub use clocks::Clocks;
 pub use network::Network;
 pub use peers::{Connect, Peers};
-pub use server::RaftService;
+pub use server::{RaftService, Served};
 pub use transfers::Transfers;
 pub use types::{Entry, LogId, Membership, NodeId, Raft, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 

@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use model::GroupId;
 use openraft::Snapshot;
 use proto::raft::v1::{self, raft_server, snapshot_chunk::Part};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Clocks, Raft, Transfers, answers, convert,
+    Clocks, LogId, Raft, Transfers, answers, convert,
     peers::MESSAGE_BYTES_MAX,
     snapshots::{self, internal},
     transfers::Direction,
@@ -25,12 +26,31 @@ const FRAMES_MAX: usize = 1;
 /// Answers the other nodes, for all groups of this one.
 #[derive(Clone)]
 pub struct RaftService {
-    groups: Arc<OnceLock<HashMap<GroupId, Raft>>>,
+    groups: Arc<OnceLock<HashMap<GroupId, Arc<Served>>>>,
     clocks: Arc<Clocks>,
     disk: Arc<DiskReserve>,
     database: Arc<Database>,
     transfers: Transfers,
     stopping: CancellationToken,
+}
+
+/// A replica of this node, as others reach it.
+pub struct Served {
+    raft: ArcSwap<Raft>,
+    vote_floor: ArcSwapOption<LogId>,
+}
+
+impl Served {
+    /// A replica that votes for nobody whose log ends before the floor.
+    pub fn new(raft: Raft, vote_floor: Option<LogId>) -> Self {
+        Self { raft: ArcSwap::from_pointee(raft), vote_floor: ArcSwapOption::from_pointee(vote_floor) }
+    }
+
+    /// The replica was started again, from nothing.
+    pub fn replace(&self, raft: Raft, vote_floor: LogId) {
+        self.vote_floor.store(Some(Arc::new(vote_floor)));
+        self.raft.store(Arc::new(raft));
+    }
 }
 
 impl RaftService {
@@ -41,7 +61,7 @@ impl RaftService {
     }
 
     /// Serves these groups from now on; only the first call counts.
-    pub fn serve(&self, groups: HashMap<GroupId, Raft>) {
+    pub fn serve(&self, groups: HashMap<GroupId, Arc<Served>>) {
         let _ = self.groups.set(groups);
     }
 
@@ -52,9 +72,13 @@ impl RaftService {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    fn group(&self, group: u32) -> Result<&Raft, Unserved> {
+    fn group(&self, group: u32) -> Result<Arc<Raft>, Unserved> {
+        Ok(self.served(group)?.raft.load_full())
+    }
+
+    fn served(&self, group: u32) -> Result<&Served, Unserved> {
         let groups = self.groups.get().ok_or(Unserved::Starting)?;
-        groups.get(&GroupId(group)).ok_or(Unserved::NoGroup(group))
+        groups.get(&GroupId(group)).map(Arc::as_ref).ok_or(Unserved::NoGroup(group))
     }
 
     pub(super) async fn append_entries(
@@ -71,8 +95,16 @@ impl RaftService {
     }
 
     pub(super) async fn vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse, Unserved> {
-        let raft = self.group(request.group)?;
-        let response = raft.vote(convert::vote_request(request)?).await.map_err(Unserved::stopped)?;
+        let served = self.served(request.group)?;
+        let raft = served.raft.load_full();
+        let request = convert::vote_request(request)?;
+        let floor = served.vote_floor.load().as_deref().copied();
+        if request.last_log_id < floor {
+            let vote = raft.with_raft_state(|state| *state.vote_ref()).await.map_err(Unserved::stopped)?;
+            let refused = openraft::raft::VoteResponse::new(vote, floor, false);
+            return Ok(convert::vote_response_to_proto(&refused));
+        }
+        let response = raft.vote(request).await.map_err(Unserved::stopped)?;
         Ok(convert::vote_response_to_proto(&response))
     }
 }

@@ -188,7 +188,9 @@ fn belongs(operation: &Operation, group: GroupId, device_groups: u32) -> bool {
         | Operation::PutPolicies(_)
         | Operation::PutCertificates(_)
         | Operation::PutConsumerGroups(_)
-        | Operation::PutOverrides(_) => return group == GroupId::HUB,
+        | Operation::PutOverrides(_)
+        | Operation::ChangeNode(_)
+        | Operation::SetReplication(_) => return group == GroupId::HUB,
         Operation::PutDevice(command) => command.identity.as_ref().map(|it| it.device_id.clone()),
         Operation::DeleteDevice(command) => Some(command.device_id.clone()),
         Operation::PutModule(command) => command.identity.as_ref().map(|it| it.device_id.clone()),

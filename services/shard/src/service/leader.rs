@@ -13,7 +13,7 @@ use proto::{
     shard::v1::{self, shard_frame::Body},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,8 @@ pub struct Leader {
     pub group: Group,
     metrics: ShardMetrics,
     leading: Mutex<Option<Leading>>,
+    /// Hub group only: something else is wanted of the cluster.
+    pub cluster_changed: Notify,
 }
 
 /// One leadership.
@@ -100,7 +102,7 @@ pub struct OpenLink {
 impl Leader {
     /// Nothing is led yet; [`Self::run`] finds out.
     pub fn new(group_id: GroupId, group: Group, metrics: ShardMetrics) -> Self {
-        Self { group_id, group, metrics, leading: Mutex::new(None) }
+        Self { group_id, group, metrics, leading: Mutex::new(None), cluster_changed: Notify::new() }
     }
 
     fn leading(&self) -> Option<MappedMutexGuard<'_, Leading>> {
@@ -276,6 +278,7 @@ impl Leader {
             }
             Effect::MessagesEnded { outcome, count } => self.metrics.ended(outcome, count),
             Effect::SettingsChanged(settings) => self.publish(settings),
+            Effect::ClusterChanged => self.cluster_changed.notify_one(),
             Effect::LeadershipStarted { .. } => {}
         }
         Ok(())

@@ -9,6 +9,7 @@
 //!     reader of the events)
 //!   ExportGroup (one per backup and group)  what a backup keeps of the group
 //!   DescribeNode (every node)               which nodes and which leaders there are
+//!   DescribeCluster, BalanceLeaders (hub)   what the driver of the membership sees, and a word to it
 //!   leader.rs (one task per group)          effects -> sessions; connection states -> RecordPresence
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod access;
 mod attach;
 mod backup;
+mod cluster;
 mod describe;
 mod exchange;
 mod leader;
@@ -35,7 +37,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
-use crate::group::{Leadership, Refusal};
+use crate::{
+    group::{Leadership, Refusal},
+    membership::Driver,
+};
 pub use leader::Leader;
 pub use shard::Shard;
 
@@ -54,11 +59,16 @@ impl Groups {
         Self { leaders }
     }
 
-    fn get(&self, group: u32) -> Option<&Arc<Leader>> {
+    /// The hub group first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Leader>> {
+        self.leaders.iter()
+    }
+
+    pub(crate) fn get(&self, group: u32) -> Option<&Arc<Leader>> {
         self.leaders.get(group as usize)
     }
 
-    fn hub(&self) -> Option<&Arc<Leader>> {
+    pub(crate) fn hub(&self) -> Option<&Arc<Leader>> {
         self.get(GroupId::HUB.0)
     }
 
@@ -71,13 +81,14 @@ impl Groups {
 pub struct ShardService {
     node_id: u64,
     groups: Arc<Groups>,
+    driver: Arc<Driver>,
     stopping: CancellationToken,
 }
 
 impl ShardService {
     /// The service over those groups of the node, until the token is cancelled.
-    pub fn new(node_id: u64, groups: Arc<Groups>, stopping: CancellationToken) -> Self {
-        Self { node_id, groups, stopping }
+    pub fn new(node_id: u64, groups: Arc<Groups>, driver: Arc<Driver>, stopping: CancellationToken) -> Self {
+        Self { node_id, groups, driver, stopping }
     }
 }
 
@@ -149,6 +160,21 @@ impl shard_server::Shard for ShardService {
         _: Request<v1::DescribeNodeRequest>,
     ) -> Result<Response<v1::NodeDescription>, Status> {
         Ok(Response::new(describe::describe(self.node_id, &self.groups)))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<v1::DescribeClusterRequest>,
+    ) -> Result<Response<v1::ClusterDescription>, Status> {
+        cluster::describe(&self.groups, &self.driver).await.map(Response::new)
+    }
+
+    async fn balance_leaders(
+        &self,
+        _: Request<v1::BalanceLeadersRequest>,
+    ) -> Result<Response<v1::BalanceLeadersResponse>, Status> {
+        cluster::balance(&self.groups, &self.driver).await?;
+        Ok(Response::new(v1::BalanceLeadersResponse {}))
     }
 }
 

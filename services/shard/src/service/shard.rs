@@ -26,6 +26,7 @@ use super::{Groups, Leader, ShardService, access::Only};
 use crate::{
     ShardMetrics,
     group::{Config, Environment, Health, Node},
+    membership::{Driver, MembershipService, register},
     raft::Connect,
     store::OpenError,
 };
@@ -49,6 +50,8 @@ const IN_PROCESS_QUEUE_MAX: usize = 16;
 pub struct Shard {
     node: Node,
     groups: Arc<Groups>,
+    membership: Arc<MembershipService>,
+    driver: Arc<Driver>,
     leaders: JoinSet<()>,
     servers: Vec<JoinHandle<()>>,
     leading: CancellationToken,
@@ -86,8 +89,14 @@ impl Shard {
             leaders.push(leader);
         }
         let groups = Arc::new(Groups::new(leaders));
+        let membership = MembershipService::new(node.node_id(), groups.clone(), node.connect());
+        let driver = Driver::new(membership.clone());
+        tasks.spawn(driver.clone().run(leading.clone()));
+        let registering = register(membership.clone(), node.registration(), node.other_addresses());
+        let registering = leading.clone().run_until_cancelled_owned(registering);
+        tasks.spawn(async move { _ = registering.await });
         let serving = CancellationToken::new();
-        Ok(Self { node, groups, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
+        Ok(Self { node, groups, membership, driver, leaders: tasks, servers: Vec::new(), leading, serving, metrics })
     }
 
     /// The node, for its health and leadership.
@@ -129,17 +138,22 @@ impl Shard {
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let router =
-            server().add_service(self.node.raft_service(self.serving.clone())).add_service(self.shard_service());
+        let router = server()
+            .add_service(self.node.raft_service(self.serving.clone()))
+            .add_service(self.membership.server())
+            .add_service(self.shard_service());
         self.run(router, connections);
     }
 
     /// Serves the processes of the cluster on the listener, each what its role may call: other shards everything,
     /// gateways what is not between shards.
     pub fn serve_peers(&mut self, listener: TcpListener, credentials: Arc<Credentials>) {
-        let raft = InterceptedService::new(self.node.raft_service(self.serving.clone()), Only(&[Role::Shard]));
-        let shard = InterceptedService::new(self.shard_service(), Only(&[Role::Gateway, Role::Shard]));
-        self.run(server().add_service(raft).add_service(shard), peer::accept(listener, credentials));
+        let between_shards = Only(&[Role::Shard]);
+        let router = server()
+            .add_service(InterceptedService::new(self.node.raft_service(self.serving.clone()), between_shards))
+            .add_service(InterceptedService::new(self.membership.server(), between_shards))
+            .add_service(InterceptedService::new(self.shard_service(), Only(&[Role::Gateway, Role::Shard])));
+        self.run(router, peer::accept(listener, credentials));
     }
 
     fn run<C>(&mut self, router: Router, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
@@ -155,18 +169,19 @@ impl Shard {
     }
 
     fn shard_service(&self) -> ShardServer<ShardService> {
-        ShardServer::new(ShardService::new(self.node.node_id(), self.groups.clone(), self.serving.clone()))
+        let (groups, driver) = (self.groups.clone(), self.driver.clone());
+        ShardServer::new(ShardService::new(self.node.node_id(), groups, driver, self.serving.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
     pub async fn shutdown(self) {
-        let Self { node, groups, mut leaders, servers, leading, serving, .. } = self;
+        let Self { node, groups, membership, driver, mut leaders, servers, leading, serving, .. } = self;
         serving.cancel();
         leading.cancel();
         while leaders.join_next().await.is_some() {}
-        drop(groups);
+        drop((groups, membership, driver));
         let aborts: Vec<_> = servers.iter().map(JoinHandle::abort_handle).collect();
         if timeout(STREAMS_END_WITHIN, join_all(servers)).await.is_err() {
             aborts.iter().for_each(AbortHandle::abort);

@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    Effect, backup, bulk, commands, feedback, file_notifications, keys, presence, queue, registry,
+    Effect, backup, bulk, cluster, commands, feedback, file_notifications, keys, presence, queue, registry,
     rows::{DONE, Entry, Failure, entry_time, invalid},
     session, settings, twin,
 };
@@ -42,6 +42,7 @@ fn apply_command(entry: &mut Entry<'_, '_>, command: ProposedCommand) -> Result<
         Some(Kind::ExpireClients(expired)) => result_of(commands::expire(entry, &expired)),
         Some(Kind::ExpireMessages(_)) => result_of(queue::expire(entry)),
         Some(Kind::RecordPresence(rows)) => result_of(presence::record(entry, rows)),
+        Some(Kind::RegisterNode(node)) => result_of(cluster::register(entry, node)),
         None => result_of(Err(invalid("a command of a newer version"))),
     }
 }
@@ -75,6 +76,8 @@ fn operate(entry: &mut Entry<'_, '_>, operation: Option<Operation>) -> Result<v1
         Some(Operation::SettleFileNotification(command)) => file_notifications::settle(entry, &command),
         Some(Operation::RestoreRows(command)) => backup::restore(entry, command),
         Some(Operation::RestoreSettings(command)) => settings::restore(entry, command),
+        Some(Operation::ChangeNode(command)) => cluster::change_node(entry, &command),
+        Some(Operation::SetReplication(command)) => cluster::set_replication(entry, &command),
         None => Err(invalid("an operation of a newer version")),
     })
 }

@@ -20,6 +20,8 @@ pub enum Effect {
     MessagesEnded { outcome: v1::feedback::Outcome, count: u64 },
     /// The hub's settings are these now.
     SettingsChanged(v1::HubSettings),
+    /// A node was registered, or something else is wanted of the cluster.
+    ClusterChanged,
     /// The leadership whose fence is that log index has begun.
     LeadershipStarted { node_id: u64, fence: u64 },
 }

@@ -11,6 +11,7 @@
 //! | 0x04 | | `HubSettings` (hub group only) |
 //! | 0x05 | | the newest number of a feedback given, 8 bytes big-endian |
 //! | 0x06 | | the newest number of a file notification given, 8 bytes big-endian |
+//! | 0x07 | | `ClusterSettings` (hub group only) |
 //! | 0x10 | device id | `DeviceIdentity` |
 //! | 0x11 | device id, 0x00, module id | `ModuleIdentity` |
 //! | 0x12 | device id, 0x00, module id (empty: the device itself) | `StoredSession` |
@@ -23,6 +24,7 @@
 //! | 0x19 | number (8 bytes big-endian) | `Feedback` that waits for others |
 //! | 0x1a | number (8 bytes big-endian) | `FeedbackBatch` |
 //! | 0x1b | number (8 bytes big-endian) | `FileNotification` |
+//! | 0x1c | node id (8 bytes big-endian) | `ClusterNode` (hub group only) |
 //! | 0x20 | incarnation (8 bytes big-endian) | `StoredClient` |
 //! | 0x21 | incarnation, sequence (8 bytes big-endian each) | `CommandResult` |
 //!
@@ -36,6 +38,7 @@ const STATISTICS: u8 = 0x03;
 const SETTINGS: u8 = 0x04;
 const FEEDBACK_NUMBER: u8 = 0x05;
 const FILE_NOTIFICATION_NUMBER: u8 = 0x06;
+const CLUSTER_SETTINGS: u8 = 0x07;
 const DEVICE: u8 = 0x10;
 const MODULE: u8 = 0x11;
 const SESSION: u8 = 0x12;
@@ -48,6 +51,7 @@ const EXPIRY: u8 = 0x18;
 const FEEDBACK: u8 = 0x19;
 const FEEDBACK_BATCH: u8 = 0x1a;
 const FILE_NOTIFICATION: u8 = 0x1b;
+const CLUSTER_NODE: u8 = 0x1c;
 const CLIENT: u8 = 0x20;
 const RESULT: u8 = 0x21;
 
@@ -76,6 +80,8 @@ pub enum Key {
     FeedbackBatch(u64),
     FileNotificationNumber,
     FileNotification(u64),
+    ClusterSettings,
+    ClusterNode { node_id: u64 },
     Client { incarnation: u64 },
     Result { incarnation: u64, sequence: u64 },
 }
@@ -131,6 +137,8 @@ impl Key {
             FEEDBACK_BATCH => Self::FeedbackBatch(u64::from_be_bytes(row.try_into().ok()?)),
             FILE_NOTIFICATION_NUMBER if row.is_empty() => Self::FileNotificationNumber,
             FILE_NOTIFICATION => Self::FileNotification(u64::from_be_bytes(row.try_into().ok()?)),
+            CLUSTER_SETTINGS if row.is_empty() => Self::ClusterSettings,
+            CLUSTER_NODE => Self::ClusterNode { node_id: u64::from_be_bytes(row.try_into().ok()?) },
             CLIENT => Self::Client { incarnation: u64::from_be_bytes(row.try_into().ok()?) },
             RESULT => {
                 let (incarnation, sequence) = row.split_at_checked(8)?;
@@ -333,6 +341,21 @@ pub fn file_notification(number: u64) -> Vec<u8> {
 /// All of them, oldest first.
 pub fn file_notifications() -> Range {
     table(FILE_NOTIFICATION)
+}
+
+/// What is wanted of the cluster.
+pub const fn cluster_settings() -> [u8; 1] {
+    [CLUSTER_SETTINGS]
+}
+
+/// A shard node of the hub.
+pub fn cluster_node(node_id: u64) -> Vec<u8> {
+    joined(CLUSTER_NODE, &[&node_id.to_be_bytes()])
+}
+
+/// All of them.
+pub fn cluster_nodes() -> Range {
+    table(CLUSTER_NODE)
 }
 
 /// What is remembered of a client.

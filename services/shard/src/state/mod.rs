@@ -11,6 +11,7 @@
 mod apply;
 mod backup;
 mod bulk;
+mod cluster;
 mod commands;
 mod edge;
 mod effect;
@@ -29,6 +30,7 @@ mod twin;
 
 pub use apply::{Applied, apply};
 pub use backup::exported;
+pub use cluster::{Cluster, cluster};
 pub use commands::{expired_clients, is_expired};
 pub use effect::Effect;
 pub use feedback::batch as feedback_batch;

@@ -2,13 +2,14 @@ use std::{path::Path, sync::Arc};
 
 use model::GroupId;
 use prost::Message;
-use proto::raft::v1::StoreMark;
+use proto::raft::v1::{self, StoreMark};
 
 use super::{
-    OpenError, RocksStore, Staged, StoreError, Table,
+    LogWriter, OpenError, RocksStore, Staged, StoreError, Table,
     key_value::{Batch, Change, KeyValue, off_thread},
     keys, rocks,
 };
+use crate::raft::{LogId, convert};
 
 /// The tables of all groups of a process.
 pub struct Database {
@@ -76,15 +77,51 @@ impl Database {
     /// Makes staged rows the state of the group. Afterwards no crash brings back the rows from before. Blocks.
     pub(super) fn replace_state(self: &Arc<Self>, group: GroupId, staged: &Staged) -> Result<Table, StoreError> {
         let old = self.generation(group)?;
-        let name = keys::state(group, old + 1);
-        if self.store.has_table(&name) {
-            self.store.drop_table(&name)?;
-        }
-        self.store.create_table(&name)?;
+        let name = self.create_state(group, old + 1)?;
         self.store.ingest(&name, staged.pieces())?;
         self.write_log(keys::generation(group).to_vec(), (old + 1).to_be_bytes().to_vec())?;
         self.store.drop_table(&keys::state(group, old))?;
         Ok(Table::new(self.clone(), name))
+    }
+
+    /// Forgets the state and the log of a group that does not run, all at once. Its vote stays, and so does what its
+    /// log was good for: whoever has less than `vote_floor` must not get its vote, as if the log were still there.
+    pub async fn wipe(
+        self: &Arc<Self>,
+        group: GroupId,
+        vote_floor: LogId,
+        writer: &LogWriter,
+    ) -> Result<(), StoreError> {
+        let old = self.generation(group)?;
+        let database = self.clone();
+        off_thread(&self.store, move || database.create_state(group, old + 1)).await?;
+        let (from, to) = (keys::entry(group, 0), keys::entry(group, u64::MAX));
+        // Behind what the group has queued before.
+        let changes = vec![
+            Change::DeleteRange(from.to_vec(), to.to_vec()),
+            Change::Delete(keys::purged(group).to_vec()),
+            Change::Put(keys::generation(group).to_vec(), (old + 1).to_be_bytes().to_vec()),
+            Change::Put(keys::vote_floor(group).to_vec(), convert::log_id_to_proto(&vote_floor).encode_to_vec()),
+        ];
+        writer.write(changes).await?;
+        let store = self.store.clone();
+        off_thread(&self.store, move || store.drop_table(&keys::state(group, old))).await
+    }
+
+    /// See [`Self::wipe`].
+    pub fn vote_floor(&self, group: GroupId) -> Result<Option<LogId>, StoreError> {
+        let stored: Option<v1::LogId> = self.read_log(&keys::vote_floor(group))?;
+        Ok(convert::optional_log_id(stored)?)
+    }
+
+    /// An empty table for a generation of the group's state.
+    fn create_state(&self, group: GroupId, generation: u64) -> Result<String, StoreError> {
+        let name = keys::state(group, generation);
+        if self.store.has_table(&name) {
+            self.store.drop_table(&name)?;
+        }
+        self.store.create_table(&name)?;
+        Ok(name)
     }
 
     fn generation(&self, group: GroupId) -> Result<u64, StoreError> {

@@ -8,6 +8,7 @@
 //! | `g` | group (4 bytes big-endian) | generation of the group's state, 8 bytes big-endian |
 //! | `v` | group | `Vote` |
 //! | `p` | group | `LogId`, the last one purged |
+//! | `f` | group | `LogId`, the least that a candidate must have: of a replica that was wiped |
 //! | `e` | group, index (8 bytes big-endian) | `Entry` |
 //!
 //! Table `state-{group}-{generation}`: 0x00 is `AppliedState`; every other first byte belongs to
@@ -23,6 +24,7 @@ const MARK: u8 = b'm';
 const GENERATION: u8 = b'g';
 const VOTE: u8 = b'v';
 const PURGED: u8 = b'p';
+const VOTE_FLOOR: u8 = b'f';
 const ENTRY: u8 = b'e';
 
 /// The table of all logs.
@@ -49,6 +51,11 @@ pub fn vote(group: GroupId) -> [u8; 6] {
 /// The last purged log id of a group.
 pub fn purged(group: GroupId) -> [u8; 6] {
     of_group(PURGED, group)
+}
+
+/// What the log of a candidate must reach to get the vote of a replica that was wiped.
+pub fn vote_floor(group: GroupId) -> [u8; 6] {
+    of_group(VOTE_FLOOR, group)
 }
 
 /// An entry of a group's log; `u64::MAX` is the exclusive end of the group's entries.
@@ -80,6 +87,7 @@ mod tests {
         assert_eq!(vote(group), [1, b'v', 1, 2, 3, 4]);
         assert_eq!(purged(group), [1, b'p', 1, 2, 3, 4]);
         assert_eq!(generation(group), [1, b'g', 1, 2, 3, 4]);
+        assert_eq!(vote_floor(group), [1, b'f', 1, 2, 3, 4]);
         assert_eq!(entry(group, 0x0506), [1, b'e', 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 5, 6]);
         assert_eq!(state(GroupId(3), 7), "state-3-7");
     }

@@ -77,6 +77,11 @@ impl LogStore {
         Ok(Self { group, database, writer, log: Arc::new(Mutex::new(log)), durable_index })
     }
 
+    /// The newest entry that was appended, or cut off when nothing is left.
+    pub fn last_log_id(&self) -> Option<LogId> {
+        self.log.lock().last
+    }
+
     /// The largest index such that the entries behind it, as far as they were appended since the store was opened,
     /// take at least `bytes`: everything up to it may go when the log is to be no larger than that.
     pub fn index_before(&self, bytes: u64) -> Option<u64> {

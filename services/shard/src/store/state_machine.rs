@@ -12,6 +12,7 @@ use proto::{
     raft::v1::{AppliedState, Proposal},
     shard::v1::CommandResult,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Effects, SnapshotData, Staged, StoreError, Table, Transaction, View, database::Database, snapshot};
 use crate::{
@@ -26,6 +27,7 @@ pub struct StateMachine {
     table: Arc<ArcSwap<Table>>,
     applied: Applied,
     effects: Arc<Effects>,
+    closed: DropGuard,
 }
 
 #[derive(Clone, Default)]
@@ -61,12 +63,18 @@ impl StateMachine {
         let table = database.state(group)?;
         let applied = Applied::read(table.applied()?)?;
         let table = Arc::new(ArcSwap::from_pointee(table));
-        Ok(Self { group, database, table, applied, effects })
+        let closed = CancellationToken::new().drop_guard();
+        Ok(Self { group, database, table, applied, effects, closed })
     }
 
     /// Where the group's current rows are found, now and after a snapshot replaced them.
     pub fn table(&self) -> Arc<ArcSwap<Table>> {
         self.table.clone()
+    }
+
+    /// Cancelled once it is gone and writes nothing more.
+    pub fn closed(&self) -> CancellationToken {
+        self.closed.token().clone()
     }
 
     /// Applies entries in one batch.

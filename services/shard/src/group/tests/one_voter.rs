@@ -76,7 +76,7 @@ async fn entries_are_bounded_by_bytes_and_count() -> TestResult {
     futures::future::try_join_all((0..100).map(|n| group.propose(create(&format!("small-{n}"), 0)))).await?;
     assert!(applied_index(&group)? - before >= 10, "ten fit into an entry");
 
-    let mut log = group.inner.log.clone();
+    let mut log = group.inner().log.clone();
     let entries = openraft::RaftLogReader::try_get_log_entries(&mut log, 0..u64::MAX).await?;
     let sizes = entries.iter().map(|entry| match &entry.payload {
         openraft::EntryPayload::Normal(proposal) => proposal.len(),
@@ -115,7 +115,7 @@ async fn a_full_disk_refuses_commands_reads_go_on_and_it_recovers() -> TestResul
     let group = group(&node)?;
     leading(&group).await?;
     assert!(is_created(&group.propose(create("before", 0)).await?));
-    group.inner.disk.observe(1000);
+    group.inner().disk.observe(1000);
     assert_eq!(group.propose(create("full", 0)).await, Err(Refusal::DiskFull));
     assert!(node.health().is_disk_full);
     assert!(has_device(&group.read().await?, "before")?);
@@ -171,7 +171,7 @@ async fn the_log_on_disk_stays_bounded() -> TestResult {
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
     }
-    let mut log = group.inner.log.clone();
+    let mut log = group.inner().log.clone();
     let mut bytes = u64::MAX;
     for _ in 0..100 {
         let entries = openraft::RaftLogReader::try_get_log_entries(&mut log, 0..u64::MAX).await?;
@@ -281,7 +281,7 @@ async fn a_group_that_cannot_apply_stops_and_the_others_go_on() -> TestResult {
     let node = Node::open(config(folder.path())).await?;
     let group = group(&node)?;
     leading(&group).await?;
-    let garbage = group.inner.raft.client_write(bytes::Bytes::from_static(b"\xff\xff\xff")).await;
+    let garbage = group.inner().raft.client_write(bytes::Bytes::from_static(b"\xff\xff\xff")).await;
     assert!(garbage.is_err());
     eventually("health tells", || node.health().stopped_groups == [GROUP]).await?;
     eventually("it does not lead", || *group.leadership().borrow() == (Leadership::Following { leader: None })).await?;

@@ -5,7 +5,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::group::Member;
+use proto::raft::v1::{self, raft_client::RaftClient};
+
+use crate::{
+    group::{ChangeError, Member, MemberChange, TransferError, WipeError},
+    raft::{LogId, convert},
+};
 
 /// Three nodes, each with a disk and a gRPC server of its own.
 struct Cluster {
@@ -170,7 +175,7 @@ async fn a_follower_far_behind_comes_back_by_a_snapshot() -> TestResult {
     }
     let leader = cluster.leader().await?;
     let purged = {
-        let mut log = cluster.group(leader).ok_or("gone")?.inner.log.clone();
+        let mut log = cluster.group(leader).ok_or("gone")?.inner().log.clone();
         openraft::storage::RaftLogStorage::get_log_state(&mut log).await?.last_purged_log_id
     };
     assert!(purged.is_some_and(|purged| purged.index > 200), "the leader has cut its log: {purged:?}");
@@ -185,7 +190,7 @@ async fn a_follower_far_behind_comes_back_by_a_snapshot() -> TestResult {
     for n in 0..behind {
         assert!(has_device(&rows, &format!("missed-{n}"))?, "missed-{n}");
     }
-    let mut log = returned.inner.log.clone();
+    let mut log = returned.inner().log.clone();
     let state = openraft::storage::RaftLogStorage::get_log_state(&mut log).await?;
     assert!(state.last_purged_log_id >= purged, "it came by a snapshot: {state:?}");
     cluster.create("again", 0).await?;
@@ -258,7 +263,7 @@ async fn a_leader_whose_clock_jumped_proposes_nothing_until_it_is_right_again() 
     let cluster = Cluster::start(unchanged).await?;
     cluster.create("before", 0).await?;
     let group = cluster.group(cluster.leader().await?).ok_or("gone")?;
-    let clock_error = &group.inner.clock.clocks.error_microseconds;
+    let clock_error = &group.inner().clock.clocks.error_microseconds;
     clock_error.store(HOUR, Ordering::Relaxed);
     assert_eq!(group.propose(create("at once", 0)).await, Err(Refusal::ClockSkew));
     // Several heartbeats: clocks have been compared again.
@@ -269,6 +274,107 @@ async fn a_leader_whose_clock_jumped_proposes_nothing_until_it_is_right_again() 
     clock_error.store(0, Ordering::Relaxed);
     cluster.create("after", 0).await?;
     let time = state::entry_time(&group.view()?)?;
-    assert!((group.inner.clock.clocks.now() - time).abs() < HOUR / 2, "no entry got the wrong time");
+    assert!((group.inner().clock.clocks.now() - time).abs() < HOUR / 2, "no entry got the wrong time");
     cluster.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leadership_moves_to_the_node_that_is_named() -> TestResult {
+    let cluster = Cluster::start(unchanged).await?;
+    cluster.create("before", 0).await?;
+    for round in 0..4 {
+        let from = cluster.leader().await?;
+        let to = (from + 1 + round % 2) % 3;
+        let (group, successor) = (cluster.group(from).ok_or("gone")?, cluster.group(to).ok_or("gone")?);
+        // Commands that come meanwhile wait, and are answered by who led when they came or by whom it names.
+        let under_way = tokio::spawn({
+            let group = group.clone();
+            async move { group.propose(create(&format!("meanwhile-{round}"), 0)).await }
+        });
+        let elect = async |last| successor.elect(last).await.map_err(str::to_owned);
+        let gap = group.transfer_leadership(to as u64 + 1, elect).await?;
+        leading(successor).await?;
+        println!("no leader for {gap:?}");
+        let answered = under_way.await?;
+        assert!(matches!(answered, Ok(_) | Err(Refusal::NotLeader { .. })), "{answered:?}");
+        cluster.create(&format!("after-{round}"), 0).await?;
+        assert_eq!(cluster.leader().await?, to);
+    }
+    let leader = cluster.leader().await?;
+    let group = cluster.group(leader).ok_or("gone")?;
+    let refused = group.transfer_leadership(9, async |_| Ok(())).await;
+    assert_eq!(refused, Err(TransferError::NotAVoter));
+    let unasked = group.transfer_leadership((leader as u64 + 1) % 3 + 1, async |_| Err("no".into())).await;
+    assert_eq!(unasked, Err(TransferError::NotAsked("no".into())));
+    cluster.create("it-goes-on", 0).await?;
+    cluster.finish().await
+}
+
+/// Its log is gone, and with it what kept it from voting for somebody who knows less than it did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_replica_votes_for_nobody_who_knows_less_than_it_did() -> TestResult {
+    let mut cluster = Cluster::start(unchanged).await?;
+    cluster.create("first", 0).await?;
+    let leader = cluster.leader().await?;
+    let left = (leader + 1) % 3;
+    let stay = [leader as u64 + 1, (leader as u64 + 2) % 3 + 1].into();
+    let group = cluster.group(leader).ok_or("gone")?.clone();
+    let membership = async || group.describe().await.and_then(|it| *it.membership.log_id()).ok_or("no membership");
+    let wiping = cluster.group(left).ok_or("gone")?.wipe(membership().await?).await;
+    assert!(matches!(wiping, Err(WipeError::Followed)), "{wiping:?}");
+    group.change_members(membership().await?, MemberChange::SetVoters(stay)).await?;
+    group.change_members(membership().await?, MemberChange::RemoveLearners([left as u64 + 1].into())).await?;
+    let outdated = group.change_members(LogId::default(), MemberChange::SetVoters([1].into())).await;
+    assert_eq!(outdated, Err(ChangeError::OtherMembers));
+
+    let wiped = cluster.group(left).ok_or("gone")?.clone();
+    let floor = membership().await?;
+    tokio::time::timeout(PATIENCE, async {
+        while wiped.wipe(floor).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await?;
+    assert!(!wiped.describe().await.ok_or("stopped")?.has_data && !has_device(&wiped.view()?, "first")?);
+    drop(wiped);
+    // Also after its next start.
+    for restarted in [false, true] {
+        if restarted {
+            cluster.stop(left).await?;
+            cluster.restart(left).await?;
+        }
+        let mut peer = RaftClient::connect(format!("http://{}", cluster.addresses[left])).await?;
+        let mut vote = async |term: u64, last: LogId| {
+            let leader_id = Some(v1::LeaderId { term, node_id: 9 });
+            let request = v1::VoteRequest {
+                group: GROUP.0,
+                vote: Some(v1::Vote { leader_id, committed: false }),
+                last_log_id: Some(convert::log_id_to_proto(&last)),
+            };
+            peer.request_vote(request).await.map(|response| response.into_inner().vote_granted)
+        };
+        let less = LogId::new(floor.leader_id, floor.index - 1);
+        let term = 100 + 10 * u64::from(restarted);
+        assert!(!vote(term, less).await?);
+        eventually_votes(&mut vote, term + 1, floor).await?;
+        assert!(!vote(term, floor).await?, "it voted in a later term");
+    }
+    drop(group);
+    cluster.finish().await
+}
+
+/// It may have heard of the leader just now.
+async fn eventually_votes(
+    vote: &mut impl AsyncFnMut(u64, LogId) -> Result<bool, tonic::Status>,
+    term: u64,
+    last: LogId,
+) -> TestResult {
+    let deadline = Instant::now() + PATIENCE;
+    while !vote(term, last).await? {
+        if Instant::now() > deadline {
+            return Err("it never votes".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }

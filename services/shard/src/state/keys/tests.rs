@@ -45,6 +45,8 @@ proptest! {
         prop_assert_eq!(Key::decode(&feedback_batch(sequence)), Some(Key::FeedbackBatch(sequence)));
         prop_assert_eq!(Key::decode(&file_notification_number()), Some(Key::FileNotificationNumber));
         prop_assert_eq!(Key::decode(&file_notification(sequence)), Some(Key::FileNotification(sequence)));
+        prop_assert_eq!(Key::decode(&cluster_settings()), Some(Key::ClusterSettings));
+        prop_assert_eq!(Key::decode(&cluster_node(sequence)), Some(Key::ClusterNode { node_id: sequence }));
         prop_assert_eq!(Key::decode(&client(incarnation)), Some(Key::Client { incarnation }));
         prop_assert_eq!(Key::decode(&result(incarnation, sequence)), Some(Key::Result { incarnation, sequence }));
     }
@@ -78,6 +80,7 @@ proptest! {
         prop_assert!(within(&feedback_batch(sequence), &feedback_batches()));
         prop_assert!(within(&file_notification(sequence), &file_notifications()));
         prop_assert!(!within(&file_notification(sequence), &feedback_batches()));
+        prop_assert!(within(&cluster_node(sequence), &cluster_nodes()) && !within(&client(sequence), &cluster_nodes()));
         prop_assert!(within(&result(incarnation, sequence), &results_of(incarnation)));
         prop_assert!(!within(&result(incarnation.wrapping_add(1), sequence), &results_of(incarnation)));
         prop_assert!(within(&client(incarnation), &clients()));

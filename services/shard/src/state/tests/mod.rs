@@ -2,6 +2,7 @@
 
 mod backup;
 mod bulk;
+mod cluster;
 mod commands;
 mod file_notifications;
 mod model;

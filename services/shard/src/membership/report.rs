@@ -1,0 +1,52 @@
+//! What is wanted and what there is, for people.
+
+use std::collections::BTreeMap;
+
+use model::GroupId;
+use proto::shard::v1::{ClusterDescription, GroupStatus, NodeStatus, ReplicaStatus};
+
+use super::plan::{Cluster, Group, Next};
+use crate::{raft::NodeId, state};
+
+/// Nodes that were removed show for as long as something of them is left.
+pub fn report(wanted: &state::Cluster, cluster: &Cluster, next: &BTreeMap<GroupId, Next>) -> ClusterDescription {
+    let nodes = wanted.nodes.iter().map(|node| {
+        let is_reachable = cluster.nodes.get(&node.node_id).is_some_and(|node| node.is_reachable);
+        NodeStatus { node: Some(node.clone()), is_reachable, ..counts(cluster, node.node_id) }
+    });
+    let is_gone = |node: &NodeStatus| {
+        let is_removed = node.node.as_ref().is_some_and(|node| node.state() == proto::shard::v1::NodeState::Removed);
+        is_removed && node.leaders + node.replicas + node.learners == 0
+    };
+    ClusterDescription {
+        replication: wanted.replication,
+        nodes: nodes.filter(|node| !is_gone(node)).collect(),
+        groups: cluster.groups.iter().map(|(id, group)| status(*id, group, next.get(id))).collect(),
+        is_settled: next.values().all(|next| *next == Next::Nothing),
+    }
+}
+
+fn counts(cluster: &Cluster, node: NodeId) -> NodeStatus {
+    let count = |is: &dyn Fn(&Group) -> bool| cluster.groups.values().filter(|group| is(group)).count() as u32;
+    let votes = |group: &Group| group.current_voters().contains(&node);
+    NodeStatus {
+        leaders: count(&|group| group.leader == Some(node)),
+        replicas: count(&votes),
+        learners: count(&|group| group.members.contains_key(&node) && !votes(group)),
+        ..NodeStatus::default()
+    }
+}
+
+fn status(id: GroupId, group: &Group, next: Option<&Next>) -> GroupStatus {
+    let replica = |node_id: &NodeId| ReplicaStatus {
+        node_id: *node_id,
+        is_voter: group.current_voters().contains(node_id),
+        entries_behind: group.behind.get(node_id).copied().unwrap_or(0),
+    };
+    GroupStatus {
+        group: id.0,
+        leader_node_id: group.leader,
+        replicas: group.members.keys().map(replica).collect(),
+        doing: next.map(ToString::to_string).unwrap_or_default(),
+    }
+}
