@@ -126,13 +126,17 @@ impl Haproxy {
         let ports = ports.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let [mqtt, amqp, https] = ports.as_slice() else { bail!("no ports") };
         let mut config = DEFAULTS.to_owned();
-        let fronts: [(_, _, fn(&Hub) -> SocketAddr); 3] =
-            [("mqtt", mqtt, |hub| hub.mqtt), ("amqp", amqp, |hub| hub.amqp), ("https", https, |hub| hub.https)];
-        for (name, front, address) in fronts {
+        let backs = |port: fn(&Hub) -> SocketAddr| hubs.iter().map(|hub| port(hub)).collect::<Vec<_>>();
+        let fronts = [
+            ("mqtt", mqtt, backs(|hub| hub.mqtt)),
+            ("amqp", amqp, backs(|hub| hub.amqp)),
+            ("https", https, backs(|hub| hub.https)),
+        ];
+        for (name, front, backs) in fronts {
             writeln!(config, "listen {name}\n  bind {front}")?;
-            for (number, hub) in hubs.iter().enumerate() {
+            for (number, back) in backs.iter().enumerate() {
                 let options = format!("source {BALANCER} send-proxy-v2 check check-ssl verify none inter 200ms");
-                writeln!(config, "  server hub{number} {} {options}", address(hub))?;
+                writeln!(config, "  server hub{number} {back} {options}")?;
             }
         }
         let file = folder.path().join("haproxy.cfg");

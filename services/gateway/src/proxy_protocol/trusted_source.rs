@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let refused = |text: &str| text.parse::<TrustedSource>().map_err(|error| error.to_string()).unwrap_err();
+        let refused =
+            |text: &str| text.parse::<TrustedSource>().err().map_or_else(String::new, |error| error.to_string());
         for text in ["", "balancer", "10.0.0", "10.0.0.7:443", "/8"] {
             assert!(refused(text).contains("expected an address"), "{text}");
         }

@@ -6,20 +6,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use model::{GroupId, HubSettings, Timestamp, group_of};
 use prost::Message;
 use proto::shard::v1::{
-    self, BackupEnd, BackupFrame, BackupHeader, BackupRow, BackupRows, backup_frame::Part, command::Operation,
-    command_result::Outcome, shard_client::ShardClient as Stub,
+    self, BackupEnd, BackupFrame, BackupHeader, BackupRow, BackupRows, ExportGroupRequest, backup_frame::Part,
+    command::Operation, command_result::Outcome, shard_client::ShardClient as Stub,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
-use tonic::Streaming;
+use tokio::sync::mpsc;
+use tonic::{Streaming, transport::Channel};
 
-use crate::{
-    SettingsError, ShardClient, Unavailable,
-    exchange::MESSAGE_BYTES_MAX,
-    trying::{Backoff, leader_hint},
-};
+use crate::{SettingsError, ShardClient, Unavailable};
 
 const FORMAT: u32 = 1;
 /// One frame of a backup at most: a page of rows, the last of which may be the largest there is.
@@ -111,7 +104,7 @@ impl ShardClient {
         pieces.send(Ok(frame(header))).await?;
         let mut count = 0;
         for group in GroupId::devices(self.groups()) {
-            let mut pages = self.export(group).await?;
+            let mut pages = self.export(group).await.map_err(BackupError::from)?;
             while let Some(rows) = pages.message().await.map_err(|status| BackupError::Lost(status.to_string()))? {
                 count += rows.rows.len() as u64;
                 pieces.send(Ok(frame(Part::Rows(rows)))).await?;
@@ -120,22 +113,9 @@ impl ShardClient {
         Ok(pieces.send(Ok(frame(Part::End(BackupEnd { rows: count })))).await?)
     }
 
-    async fn export(&self, group: GroupId) -> Result<Streaming<BackupRows>, BackupError> {
-        let deadline = Instant::now() + self.inner.config.request_timeout;
-        let mut backoff = Backoff::new();
-        loop {
-            let node = self.inner.nodes.leader_of(group).ok_or(Unavailable::NoLeader)?;
-            let mut stub = Stub::new(node.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            let status = match stub.export_group(v1::ExportGroupRequest { group: group.0 }).await {
-                Ok(pages) => return Ok(pages.into_inner()),
-                Err(status) => status,
-            };
-            self.inner.nodes.correct(group, node.id, leader_hint(&status));
-            if Instant::now() >= deadline {
-                return Err(Unavailable::NoLeader.into());
-            }
-            sleep(backoff.pause()).await;
-        }
+    async fn export(&self, group: GroupId) -> Result<Streaming<BackupRows>, Unavailable> {
+        let request = ExportGroupRequest { group: group.0 };
+        self.ask_leader(group, move |mut stub: Stub<Channel>| async move { stub.export_group(request).await }).await
     }
 
     /// Takes whole frames of a backup in, in their order or again. The header, which replaces the settings, may come last.

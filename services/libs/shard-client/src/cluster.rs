@@ -5,15 +5,9 @@ use proto::shard::v1::{
     self, CommandError, command::Operation, command_error::Code, command_result::Outcome,
     shard_client::ShardClient as Stub,
 };
-use tokio::time::{Instant, sleep, timeout};
-use tonic::{Status, transport::Channel};
+use tonic::transport::Channel;
 
-use crate::{
-    ShardClient, Unavailable,
-    error::unexpected,
-    exchange::MESSAGE_BYTES_MAX,
-    leaders::{Backoff, leader_hint},
-};
+use crate::{ShardClient, Unavailable, error::unexpected};
 
 /// What is wanted of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +92,13 @@ impl ShardClient {
     /// The nodes and the groups, as the leader of the hub group sees them now. Takes a second when nodes do not answer.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, Unavailable> {
         let ask = async |mut stub: Stub<Channel>| stub.describe_cluster(v1::DescribeClusterRequest {}).await;
-        self.ask_hub_leader(ask).await?.try_into()
+        self.ask_leader(GroupId::HUB, ask).await?.try_into()
     }
 
     /// Spreads the leaders over the nodes as soon as nothing else moves.
     pub async fn balance_leaders(&self) -> Result<(), Unavailable> {
         let ask = async |mut stub: Stub<Channel>| stub.balance_leaders(v1::BalanceLeadersRequest {}).await;
-        self.ask_hub_leader(ask).await.map(drop)
+        self.ask_leader(GroupId::HUB, ask).await.map(drop)
     }
 
     /// Changes what is wanted of a node. Answered when it is written down; the groups move afterwards.
@@ -123,32 +117,6 @@ impl ShardClient {
             Outcome::Done(_) => Ok(()),
             Outcome::Error(error) => Err(error.into()),
             _ => Err(Unavailable::Protocol("a command's outcome is of another kind").into()),
-        }
-    }
-
-    /// Asks those who are believed to lead the hub group, until one answers or the time is over.
-    async fn ask_hub_leader<A>(
-        &self,
-        ask: impl AsyncFn(Stub<Channel>) -> Result<tonic::Response<A>, Status>,
-    ) -> Result<A, Unavailable> {
-        let config = &self.inner.config;
-        let deadline = Instant::now() + config.request_timeout;
-        let mut backoff = Backoff::new();
-        loop {
-            let asked = self.inner.leaders.of(GroupId::HUB);
-            let node = config.nodes.get(asked).ok_or(Unavailable::NoLeader)?;
-            let stub = Stub::new(node.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            let status = match timeout(config.attempt_timeout, ask(stub)).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded("no answer in time"),
-            };
-            if Instant::now() >= deadline {
-                return Err(Unavailable::NoLeader);
-            }
-            if !self.inner.leaders.correct(GroupId::HUB, asked, leader_hint(&status)) {
-                sleep(backoff.pause()).await;
-            }
         }
     }
 }

@@ -3,14 +3,19 @@
 use model::GroupId;
 use proto::shard::v1::{
     self, command::Operation, command_error::Code, command_result::Outcome, read::Query, read_result, refusal::Reason,
-    request, response,
+    request, response, shard_client::ShardClient as Stub,
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
+use tonic::{Response, Status, transport::Channel};
 
-use crate::{Inner, Unavailable, exchange::Outgoing, trying::Backoff};
+use crate::{
+    Inner, ShardClient, Unavailable,
+    exchange::{MESSAGE_BYTES_MAX, Outgoing},
+    trying::{Backoff, leader_hint},
+};
 
 /// How one try ended.
 #[expect(clippy::large_enum_variant, reason = "lives on the stack of one request")]
@@ -144,4 +149,33 @@ async fn pause(backoff: &mut Backoff, deadline: Instant, reason: Unavailable) ->
     }
     sleep(pause).await;
     Ok(())
+}
+
+impl ShardClient {
+    /// Makes a call that only the group's leader answers: asks who is believed to lead, until one answers or the time is
+    /// over.
+    pub(crate) async fn ask_leader<A>(
+        &self,
+        group: GroupId,
+        ask: impl AsyncFn(Stub<Channel>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Unavailable> {
+        let Inner { config, nodes, .. } = &*self.inner;
+        let deadline = Instant::now() + config.request_timeout;
+        let mut backoff = Backoff::new();
+        loop {
+            let node = nodes.leader_of(group).ok_or(Unavailable::NoLeader)?;
+            let stub = Stub::new(node.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            let status = match timeout(config.attempt_timeout, ask(stub)).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
+            };
+            if Instant::now() >= deadline {
+                return Err(Unavailable::NoLeader);
+            }
+            if !nodes.correct(group, node.id, leader_hint(&status)) {
+                sleep(backoff.pause()).await;
+            }
+        }
+    }
 }

@@ -1,12 +1,12 @@
 use std::{net::SocketAddr, path::PathBuf, sync::atomic::Ordering, time::Instant};
 
+use futures::{StreamExt, stream};
+use proto::raft::v1::{self, raft_client::RaftClient, request, response};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use proto::raft::v1::{self, raft_client::RaftClient};
-
 use crate::{
     group::{ChangeError, Member, MemberChange, TransferError, WipeError},
     raft::{LogId, convert},
@@ -351,7 +351,13 @@ async fn a_wiped_replica_votes_for_nobody_who_knows_less_than_it_did() -> TestRe
                 vote: Some(v1::Vote { leader_id, committed: false }),
                 last_log_id: Some(convert::log_id_to_proto(&last)),
             };
-            peer.request_vote(request).await.map(|response| response.into_inner().vote_granted)
+            let request = v1::Request { request_id: 1, body: Some(request::Body::Vote(request)) };
+            let requests = stream::iter([v1::Requests { requests: vec![request] }]).chain(stream::pending());
+            let answer = peer.exchange(requests).await?.into_inner().message().await?;
+            match answer.and_then(|frame| frame.responses.into_iter().next()?.body) {
+                Some(response::Body::Vote(vote)) => Ok(vote.vote_granted),
+                other => Err(tonic::Status::unknown(format!("{other:?}"))),
+            }
         };
         let less = LogId::new(floor.leader_id, floor.index - 1);
         let term = 100 + 10 * u64::from(restarted);

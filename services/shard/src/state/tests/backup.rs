@@ -18,7 +18,7 @@ fn restore(group: &mut Group, rows: Vec<BackupRow>) -> Result<Outcome, StoreErro
 }
 
 fn send(device_id: &str) -> Operation {
-    let principal = Some(v1::Principal { device_id: device_id.into(), module_id: String::new() });
+    let principal = Some(v1::Principal { device_id: device_id.into(), module_id: None });
     Operation::EnqueueMessage(v1::EnqueueMessage {
         principal,
         expiry_time: 3_600_000_000,
