@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster release test sim fuzz fmt
+.PHONY: help run cluster chaos release test sim fuzz fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -15,6 +15,7 @@ help:
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
+	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
 	@echo 'make fmt       format the sources'
 	@echo
@@ -46,6 +47,13 @@ sim:
 	@$(prerequisites) build
 	@SIM_SEED='$(SEED)' SIM_TRACE='$(SEED)' SIM_FIRST_SEED='$(FIRST)' SIM_SEEDS='$(SEEDS)' \
 		$(cargo) test --profile ci --locked --workspace --test sim
+
+MINUTES ?= 5
+chaos:
+	@$(prerequisites) test
+	$(cargo) build --profile ci --locked --package hub
+	@IRONHUB_BINARY="$${IRONHUB_BINARY:-$$(deploy/development/target-folder)/ci/ironhub}" \
+		tests/chaos/run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES))
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)
