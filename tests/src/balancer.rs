@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -122,9 +122,7 @@ impl Haproxy {
     pub async fn start(hubs: &[&Hub]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let front = Ipv4Addr::new(127, 0, 31, NEXT_HAPROXY.fetch_add(1, Ordering::Relaxed));
-        let ports = (0..3).map(|_| std::net::TcpListener::bind((front, 0))).collect::<Result<Vec<_>, _>>()?;
-        let ports = ports.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let [mqtt, amqp, https] = ports.as_slice() else { bail!("no ports") };
+        let [mqtt, amqp, https] = free_addresses(front)?;
         let mut config = DEFAULTS.to_owned();
         let backs = |port: fn(&Hub) -> SocketAddr| hubs.iter().map(|hub| port(hub)).collect::<Vec<_>>();
         let fronts = [
@@ -145,8 +143,12 @@ impl Haproxy {
         let mut command = Command::new("haproxy");
         command.args(["-db", "-f"]).arg(&file).stdin(Stdio::null());
         let child = command.spawn().context("haproxy cannot be run: install the package haproxy")?;
-        let haproxy = Self { child, _folder: folder, mqtt: *mqtt, amqp: *amqp, https: *https };
-        eventually("haproxy listens", async || Ok(TcpStream::connect(haproxy.https).await.is_ok())).await?;
+        let mut haproxy = Self { child, _folder: folder, mqtt, amqp, https };
+        eventually("haproxy listens", async || {
+            anyhow::ensure!(haproxy.child.try_wait()?.is_none(), "haproxy has ended");
+            Ok(TcpStream::connect(haproxy.https).await.is_ok())
+        })
+        .await?;
         Ok(haproxy)
     }
 
@@ -154,6 +156,13 @@ impl Haproxy {
     pub fn source() -> IpAddr {
         BALANCER.into()
     }
+}
+
+fn free_addresses(ip: Ipv4Addr) -> anyhow::Result<[SocketAddr; 3]> {
+    let listen = || std::net::TcpListener::bind((ip, 0));
+    let listeners = [listen()?, listen()?, listen()?];
+    let [mqtt, amqp, https] = listeners.each_ref().map(std::net::TcpListener::local_addr);
+    Ok([mqtt?, amqp?, https?])
 }
 
 impl Drop for Haproxy {
