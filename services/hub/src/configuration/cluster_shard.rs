@@ -83,6 +83,7 @@ impl ShardConfig {
     /// Whether a shard can start with it.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=256).contains(&self.shard.groups), "shard.groups must be 1 to 256");
+        ensure!(self.shard.node_id == 0, "shard.node_id is not for this role: the disk draws it");
         ensure!(self.shard.initial_members.is_empty(), "shard.initial_members is not for this role; name `founders`");
         ensure!(self.port != 0, "port must not be 0: the others have to know it");
         let address = &self.advertised_address;
@@ -114,4 +115,39 @@ impl RoleConfig for ShardConfig {
         &[Section { name: "", structure: "ShardConfig", source: include_str!("cluster_shard.rs") }],
         &[LOG, ADMIN, SHARD, PEER],
     ];
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+mod tests {
+    use super::*;
+
+    fn load(settings: &[(&str, &str)]) -> ShardConfig {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        ShardConfig::load(&Words { config: None, settings }, &Environment::new(std::iter::empty())).unwrap()
+    }
+
+    #[test]
+    fn a_section_that_is_there_in_part_keeps_the_defaults_of_the_role() {
+        let config = load(&[("shard.name", "first"), ("listen_address", "127.0.7.1")]);
+        assert_eq!((config.shard.node_id, config.shard.groups, config.shard.name.as_str()), (0, 16, "first"));
+        assert_eq!(config.advertised_address, "127.0.7.1:7600");
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn a_pod_is_called_by_the_first_part_of_its_name() {
+        let name = |address| load(&[("advertised_address", address)]).shard.name;
+        assert_eq!(name("shard-0.shard.hub.svc:7600"), "shard-0");
+        assert_eq!(name("10.0.0.7:7600"), "10.0.0.7");
+    }
+
+    #[test]
+    fn what_the_others_cannot_reach_is_refused() {
+        for address in ["0.0.0.0:7600", ":7600", "shard-0", "shard-0:port"] {
+            let error = load(&[("advertised_address", address)]).check().unwrap_err().to_string();
+            assert!(error.contains(address), "{error}");
+        }
+        assert!(load(&[("shard.node_id", "7")]).check().is_err());
+    }
 }

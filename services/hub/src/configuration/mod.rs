@@ -55,7 +55,19 @@ fn load<C: RoleConfig>(words: &Words, environment: &Environment) -> anyhow::Resu
     let mut table = file.map_or_else(|| Ok(Table::new()), read_file::<C>)?;
     environment.overlay::<C>(&mut table)?;
     environment::overlay_settings::<C>(&words.settings, &mut table)?;
-    Value::Table(table).try_into().context("the settings do not fit together")
+    // A section that is there in part is completed with the role's defaults, which are not always the section's own.
+    let mut settings = Table::try_from(C::default())?;
+    overlay(&mut settings, table);
+    Value::Table(settings).try_into().context("the settings do not fit together")
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (name, value) in above {
+        match (below.get_mut(&name), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => _ = below.insert(name, value),
+        }
+    }
 }
 
 /// Reads a configuration file. Errors name the file, the line and the field.
