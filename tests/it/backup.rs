@@ -57,7 +57,7 @@ async fn a_hub_is_moved_into_another_one_of_another_size() -> TestResult {
     let new = Hub::start_with(HubOptions { config, ..HubOptions::default() }).await?;
     succeed(&new, "restore", &file, &[]).await?;
     // Its keys are those of the old hub now, and hub.json says so.
-    let moved = Hub::restart(new).await?;
+    let moved = new.kill_and_restart().await?;
     assert_eq!(moved.policy("iothubowner")?, old.policy("iothubowner")?);
     assert_eq!(answers(&moved).await?, expected);
     let statistics = moved.call("GET", "/statistics/devices", &[], &Value::Null).await?.expect(200)?.json()?;

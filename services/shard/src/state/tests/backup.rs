@@ -56,10 +56,9 @@ fn what_is_there_stays_and_is_not_counted_twice() -> Tested {
     let rows = backup(&filled()?)?;
     let mut copy = Group::default();
     copy.put(DeviceIdentity { disabled: true, ..device("a") }, ABSENT)?;
-    let before = copy.device("a")?;
     restore(&mut copy, rows.clone())?;
     restore(&mut copy, rows)?;
-    assert_eq!(copy.device("a")?, before);
+    assert!(matches!(copy.device("a")?, Answer::Device(device) if device.disabled && device.etag == 1));
     assert_eq!(copy.statistics()?, (3, 1, 2, 0));
     Ok(())
 }
