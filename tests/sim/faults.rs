@@ -87,6 +87,11 @@ fn begin(world: &mut World, random: &mut Random) -> (Duration, Undo) {
             world.set_clock_error(shard, error);
             (random.milliseconds(500, 8000), Undo::Clock(shard))
         }
+        92..94 if world.shared.lost_nodes.lock().is_empty() => {
+            note(world, || format!("the disk of shard {shard} is lost"));
+            world.lose_disk(shard);
+            (random.milliseconds(1, 3000), Undo::Start(shard))
+        }
         _ => {
             let (latency, lost) = (*random.pick(&[1, 10, 60]), *random.pick(&[0, 2, 15]));
             note(world, || format!("the network takes up to {latency} ms and loses {lost} %"));

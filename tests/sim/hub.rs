@@ -25,12 +25,14 @@ use crate::{
     workload,
 };
 
-/// Hosts with a disk; host `n` is node `n + 1`.
-pub const SHARDS: Range<HostId> = 0..3;
+/// Hosts with a disk.
+pub const SHARDS: Range<HostId> = 0..4;
+/// Those that the hub begins with; the others join it.
+const FOUNDERS: Range<HostId> = 0..3;
 /// Hosts that devices and back ends are connected to.
-pub const GATEWAYS: Range<HostId> = 3..5;
+pub const GATEWAYS: Range<HostId> = 4..6;
 /// The host of all devices that speak MQTT.
-pub const DEVICES: HostId = 5;
+pub const DEVICES: HostId = 6;
 /// Topic of telemetry, of which none is sent: the event log of a cluster is Kafka's.
 pub const EVENTS: &str = "events";
 /// The name of the hub in tokens.
@@ -53,13 +55,21 @@ pub fn key() -> SymmetricKey {
     SymmetricKey::from_bytes(&[7; 32])
 }
 
+/// The node that a host is with its first disk, its second one and so on.
+pub fn node_id(host: HostId, disks_lost: u64) -> u64 {
+    host as u64 + 1 + 100 * disks_lost
+}
+
 /// A shard node, for as long as its host lives.
-pub async fn run_shard(host: HostId, disk: Arc<MemoryStore>, network: Arc<Network>, shared: Arc<Shared>) {
-    let member = |host: HostId| Member { node_id: host as u64 + 1, address: address(host) };
+pub async fn run_shard(host: HostId, node_id: u64, disk: Arc<MemoryStore>, network: Arc<Network>, shared: Arc<Shared>) {
+    let founder = |host: HostId| Member { node_id: self::node_id(host, 0), address: address(host) };
     let config = Config {
-        node_id: host as u64 + 1,
+        node_id,
         groups: GROUPS,
-        initial_members: SHARDS.map(member).collect(),
+        // An empty disk whose id is not among them waits to be added.
+        initial_members: FOUNDERS.map(founder).collect(),
+        address: address(host),
+        name: format!("host-{host}"),
         // Small, so that a node that was away for seconds needs a snapshot.
         log_entries_max: 40,
         log_entries_kept: 20,
@@ -102,7 +112,7 @@ pub async fn run_devices(host: HostId, network: Arc<Network>, shared: Arc<Shared
 async fn connect(host: HostId, network: &Arc<Network>) -> ShardClient {
     let node = |shard: HostId| {
         let uri = Uri::try_from(address(shard)).unwrap_or_default();
-        Node::over(shard as u64 + 1, uri, |endpoint| network.channel(host, endpoint))
+        Node::over(node_id(shard, 0), uri, |endpoint| network.channel(host, endpoint))
     };
     ShardClient::connect(shard_client::Config::new(SHARDS.map(node).collect(), GROUPS)).await
 }

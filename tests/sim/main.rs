@@ -1,4 +1,4 @@
-//! The simulated hub: three shard nodes and two gateways on one thread, with pretended disks, links and clocks that fail as
+//! The simulated hub: four shard nodes and two gateways on one thread, with pretended disks, links and clocks that fail as
 //! a seed says, then heal. A seed that fails once fails always.
 //!
 //! ```text

@@ -33,6 +33,8 @@ pub enum Phase {
 pub struct Shared {
     pub oracle: Mutex<Oracle>,
     pub event_log: Arc<dyn EventLog>,
+    /// Nodes whose disks are gone and whose place nobody has taken yet. One at a time: more would be too many.
+    pub lost_nodes: Mutex<Vec<u64>>,
     phase: AtomicU8,
 }
 
@@ -80,7 +82,12 @@ const DRAINING_MAX: Duration = Duration::from_secs(300);
 pub fn run(seed: u64, faults_for: Duration, event_log: Arc<dyn EventLog>) -> Verdict {
     libc::seed(seed);
     let mut random = Random::new(seed);
-    let shared = Arc::new(Shared { oracle: Mutex::default(), event_log, phase: AtomicU8::new(Phase::Preparing as u8) });
+    let shared = Arc::new(Shared {
+        oracle: Mutex::default(),
+        event_log,
+        lost_nodes: Mutex::default(),
+        phase: AtomicU8::new(Phase::Preparing as u8),
+    });
     let mut world = World::new(random.fork(), shared.clone());
     world.heal();
     if world.advance_until(PREPARING_MAX, |shared| shared.phase() > Phase::Preparing) {

@@ -32,6 +32,7 @@ struct Host {
     runtime: Option<Runtime>,
     /// Of a shard.
     disk: Option<Arc<MemoryStore>>,
+    disks_lost: u64,
     /// How far its wall clock is ahead, microseconds.
     clock_error: i64,
     /// It does nothing before that time,
@@ -47,6 +48,7 @@ impl World {
         let host = |id: HostId| Host {
             runtime: None,
             disk: SHARDS.contains(&id).then(Arc::default),
+            disks_lost: 0,
             clock_error: 0,
             stopped_until: Duration::ZERO,
             behind: Duration::ZERO,
@@ -103,7 +105,10 @@ impl World {
         let built = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = built.unwrap_or_else(|error| panic!("no runtime: {error}"));
         match &host.disk {
-            Some(disk) => drop(runtime.spawn(hub::run_shard(id, disk.clone(), network, shared))),
+            Some(disk) => {
+                let node_id = hub::node_id(id, host.disks_lost);
+                drop(runtime.spawn(hub::run_shard(id, node_id, disk.clone(), network, shared)));
+            }
             None if id == DEVICES => drop(runtime.spawn(hub::run_devices(id, network, shared, random))),
             None => drop(runtime.spawn(hub::run_gateway(id, network, shared, random))),
         }
@@ -124,6 +129,15 @@ impl World {
             *disk = Arc::new(disk.crash(left));
         }
         self.shared.oracle.lock().sessions.host_died(id);
+    }
+
+    /// Ends a shard; it comes back with an empty disk, which is another node.
+    pub fn lose_disk(&mut self, id: HostId) {
+        self.kill(id, true);
+        let host = &mut self.hosts[id];
+        host.disk = Some(Arc::default());
+        self.shared.lost_nodes.lock().push(hub::node_id(id, host.disks_lost));
+        host.disks_lost += 1;
     }
 
     /// The host does nothing for a while, and notices nothing of it.

@@ -9,6 +9,7 @@ mod finale;
 mod mqtt_connection;
 mod mqtt_device;
 mod operations;
+mod operator;
 
 use std::sync::Arc;
 
@@ -37,8 +38,10 @@ pub async fn run(host: HostId, network: Arc<Network>, client: ShardClient, share
         tokio::spawn(feedback::read(actor(id)));
     }
     if host == GATEWAYS.start {
+        tokio::spawn(operator::operate(client.clone(), shared.clone(), random.fork()));
         shared.reach(Phase::Draining).await;
         finale::check(device_ids().map(&mut actor).collect(), mqtt_device_ids().map(&mut actor).collect()).await;
+        operator::check(&client, &shared).await;
         shared.enter(Phase::Finished);
     }
     std::future::pending::<()>().await;

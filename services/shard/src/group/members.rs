@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::{BasicNode, ChangeMembers};
 
-use super::{Group, Leadership};
+use super::{Group, Leadership, handle::Inner};
 use crate::raft::{LogId, NodeId, StoredMembership};
 
 /// A change of a group's members. A node is named with its address, the URI of its services.
@@ -52,8 +52,8 @@ pub struct Leading {
 }
 
 impl Group {
-    /// The group as this node has it now; `None` when it has stopped here.
-    pub async fn describe(&self) -> Option<Description> {
+    /// The group as this node has it now; one that has stopped here, as it was before.
+    pub async fn describe(&self) -> Description {
         let inner = self.inner();
         let looked = inner.raft.with_raft_state(|state| {
             let (newest, committed) = (state.membership_state.effective(), state.membership_state.committed());
@@ -61,7 +61,7 @@ impl Group {
             let membership = StoredMembership::new(*newest.log_id(), newest.membership().clone());
             (membership, is_committed, state.vote_ref().leader_id().term)
         });
-        let (membership, is_committed, term) = looked.await.ok()?;
+        let Ok((membership, is_committed, term)) = looked.await else { return inner.as_it_was() };
         let is_leading = matches!(*inner.leadership.borrow(), Leadership::Leading { .. });
         let replication = inner.raft.data_metrics().borrow().replication.clone();
         let leading = replication.filter(|_| is_leading).map(|replication| Leading {
@@ -70,7 +70,7 @@ impl Group {
         });
         let last = inner.log.last_log_id();
         let last_log_index = last.map_or(0, |last| last.index);
-        Some(Description { membership, is_committed, last_log_index, has_data: last.is_some(), leading })
+        Description { membership, is_committed, last_log_index, has_data: last.is_some(), leading }
     }
 
     /// Changes the members if they are those of that log id, and waits until it is committed.
@@ -85,6 +85,18 @@ impl Group {
         tracing::info!(group = %inner.id, ?change, "the members change");
         let changed = inner.raft.change_membership(ChangeMembers::from(change), true).await;
         changed.map(drop).map_err(|error| ChangeError::Refused(error.to_string()))
+    }
+}
+
+impl Inner {
+    fn as_it_was(&self) -> Description {
+        Description {
+            membership: StoredMembership::clone(&self.clock.metrics.borrow().membership_config),
+            is_committed: false,
+            last_log_index: 0,
+            has_data: true,
+            leading: None,
+        }
     }
 }
 

@@ -3,19 +3,30 @@
 use std::collections::BTreeMap;
 
 use model::GroupId;
-use proto::shard::v1::{ClusterDescription, GroupStatus, NodeStatus, ReplicaStatus};
+use proto::shard::v1::{ClusterDescription, ClusterNode, GroupStatus, NodeState, NodeStatus, ReplicaStatus};
 
 use super::plan::{Cluster, Group, Next};
 use crate::{raft::NodeId, state};
 
-/// Nodes that were removed show for as long as something of them is left.
+/// Nodes that were removed show for as long as something of them is left; members that have not registered show, too.
 pub fn report(wanted: &state::Cluster, cluster: &Cluster, next: &BTreeMap<GroupId, Next>) -> ClusterDescription {
-    let nodes = wanted.nodes.iter().map(|node| {
+    let registered: Vec<NodeId> = wanted.nodes.iter().map(|node| node.node_id).collect();
+    let members = cluster.groups.values().flat_map(|group| &group.members);
+    let others: BTreeMap<_, _> = members.filter(|(node_id, _)| !registered.contains(node_id)).collect();
+    let others = others.into_iter().map(|(node_id, address)| ClusterNode {
+        node_id: *node_id,
+        address: address.clone(),
+        name: node_id.to_string(),
+        state: NodeState::Active as i32,
+        registered: 0,
+    });
+    let nodes = wanted.nodes.iter().cloned().chain(others).map(|node| {
         let is_reachable = cluster.nodes.get(&node.node_id).is_some_and(|node| node.is_reachable);
-        NodeStatus { node: Some(node.clone()), is_reachable, ..counts(cluster, node.node_id) }
+        let counts = counts(cluster, node.node_id);
+        NodeStatus { node: Some(node), is_reachable, ..counts }
     });
     let is_gone = |node: &NodeStatus| {
-        let is_removed = node.node.as_ref().is_some_and(|node| node.state() == proto::shard::v1::NodeState::Removed);
+        let is_removed = node.node.as_ref().is_some_and(|node| node.state() == NodeState::Removed);
         is_removed && node.leaders + node.replicas + node.learners == 0
     };
     ClusterDescription {

@@ -120,8 +120,7 @@ impl Membership for MembershipService {
     ) -> Result<Response<v1::GroupDescriptions>, Status> {
         let mut groups = Vec::new();
         for leader in self.groups.iter() {
-            // One that has stopped is not there.
-            groups.extend(leader.group.describe().await.map(|described| description(leader.group_id, described)));
+            groups.push(description(leader.group_id, leader.group.describe().await));
         }
         Ok(Response::new(v1::GroupDescriptions { node_id: self.node_id, groups }))
     }

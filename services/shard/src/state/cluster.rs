@@ -47,7 +47,7 @@ pub fn register(entry: &mut Entry<'_, '_>, command: RegisterNode) -> Result<Outc
     let node = match get::<ClusterNode>(entry.rows, &key)? {
         Some(node) if node.state() == NodeState::Removed => return Err(Code::NodeRemoved.into()),
         Some(node) => ClusterNode { address: command.address, name: command.name, ..node },
-        None if cluster(entry.rows)?.nodes.len() == NODES_MAX => {
+        None if !has_room(entry)? => {
             return Err(Failure::Refused(Code::QuotaExceeded, format!("{NODES_MAX} nodes have been registered")));
         }
         None => ClusterNode {
@@ -61,10 +61,17 @@ pub fn register(entry: &mut Entry<'_, '_>, command: RegisterNode) -> Result<Outc
     store(entry, &key, &node)
 }
 
-/// Changes what is wanted of a node. The groups have to be somewhere, so the last active one stays.
+/// Changes what is wanted of a node. The groups have to be somewhere, so the last active one stays. One that has never
+/// registered can be removed: a member from the beginning may have died before.
 pub fn change_node(entry: &mut Entry<'_, '_>, command: &ChangeNode) -> Result<Outcome, Failure> {
     let key = keys::cluster_node(command.node_id);
-    let Some(node) = get::<ClusterNode>(entry.rows, &key)? else { return Err(Code::NodeNotFound.into()) };
+    let node = match get::<ClusterNode>(entry.rows, &key)? {
+        Some(node) => node,
+        None if command.state() == NodeState::Removed && has_room(entry)? => {
+            ClusterNode { node_id: command.node_id, registered: entry.time, ..ClusterNode::default() }
+        }
+        None => return Err(Code::NodeNotFound.into()),
+    };
     if command.state() == NodeState::Unspecified {
         return Err(invalid("state"));
     }
@@ -78,6 +85,10 @@ pub fn change_node(entry: &mut Entry<'_, '_>, command: &ChangeNode) -> Result<Ou
         return Err(Code::LastActiveNode.into());
     }
     store(entry, &key, &ClusterNode { state: command.state, ..node })
+}
+
+fn has_room(entry: &Entry<'_, '_>) -> Result<bool, StoreError> {
+    Ok(cluster(entry.rows)?.nodes.len() < NODES_MAX)
 }
 
 /// Changes how many replicas each group has.

@@ -42,7 +42,9 @@ fn a_removed_node_never_comes_back() -> Tested {
     assert_eq!(group.command(change(2, NodeState::Removed))?, DONE, "it is what was asked for");
     assert_eq!(code(group.kind(register(2, "http://b"))?), Some(Code::NodeRemoved));
     assert_eq!(code(group.command(change(2, NodeState::Active))?), Some(Code::NodeRemoved));
-    assert_eq!(states(&group)?, [(1, NodeState::Active), (2, NodeState::Removed)]);
+    assert_eq!(group.command(change(3, NodeState::Removed))?, DONE, "it died before it could register");
+    assert_eq!(code(group.kind(register(3, "http://c"))?), Some(Code::NodeRemoved));
+    assert_eq!(states(&group)?, [(1, NodeState::Active), (2, NodeState::Removed), (3, NodeState::Removed)]);
     Ok(())
 }
 
