@@ -33,6 +33,7 @@ mod event_hubs_gateways;
 mod event_hubs_slow;
 mod explain;
 mod file_notifications;
+mod golden_data;
 mod hostile;
 mod hostile_http2;
 mod hostile_packets;
