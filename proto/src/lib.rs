@@ -33,5 +33,5 @@ mod settings;
 mod twin;
 
 pub use convert::InvalidMessage;
-pub use record::{decode_record, encode_record, encode_record_with_body, view_record};
+pub use record::{RecordField, RecordFields, decode_record, encode_record, encode_record_with_body, view_record};
 pub use twin::checked_patch;

@@ -55,27 +55,77 @@ pub fn decode_record(bytes: Bytes) -> Result<Record<'static>, prost::DecodeError
 /// The same as [`decode_record`] without copying: texts are borrowed, the body is shared. For who reads many.
 pub fn view_record(bytes: &Bytes) -> Result<Record<'_>, InvalidMessage> {
     let mut record = Record::default();
-    let mut fields = Fields { rest: bytes };
-    while let Some((number, content)) = fields.next()? {
-        match (number, content) {
-            (1, Content::Bytes(property)) => {
-                let (number, value) = numbered(property)?;
-                record.system_properties.extend(SystemProperty::from_number(number).map(|key| (key, value.into())));
-            }
-            (2, Content::Bytes(property)) => {
-                let (number, value) = numbered(property)?;
-                record.annotations.extend(Annotation::from_number(number).map(|key| (key, value.into())));
-            }
-            (3, Content::Bytes(property)) => {
-                let (name, value) = named(property)?;
+    for field in RecordFields::new(bytes) {
+        match field? {
+            RecordField::SystemProperty(property, value) => record.system_properties.push((property, value.into())),
+            RecordField::Annotation(annotation, value) => record.annotations.push((annotation, value.into())),
+            RecordField::ApplicationProperty(name, value) => {
                 record.application_properties.push((name.into(), value.into()));
             }
-            (4, Content::Bytes(body)) => record.body = bytes.slice_ref(body),
-            (1..=4, _) => return Err(DAMAGED),
-            _ => {}
+            RecordField::Body(body) => record.body = bytes.slice_ref(body),
         }
     }
     Ok(record)
+}
+
+/// One thing that a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordField<'a> {
+    SystemProperty(SystemProperty, &'a str),
+    Annotation(Annotation, &'a str),
+    /// Name and value.
+    ApplicationProperty(&'a str, &'a str),
+    Body(&'a [u8]),
+}
+
+/// What a record says, in the order in which it was written, without an allocation. An error is the last item.
+#[derive(Debug)]
+pub struct RecordFields<'a>(Fields<'a>);
+
+impl<'a> RecordFields<'a> {
+    /// Of a record in its wire form.
+    pub fn new(record: &'a [u8]) -> Self {
+        Self(Fields { rest: record })
+    }
+
+    /// The next field that is known; those of a newer version are left out.
+    fn known(&mut self) -> Result<Option<RecordField<'a>>, InvalidMessage> {
+        while let Some((number, content)) = self.0.next()? {
+            let field = match (number, content) {
+                (1, Content::Bytes(property)) => {
+                    let (number, value) = numbered(property)?;
+                    SystemProperty::from_number(number).map(|key| RecordField::SystemProperty(key, value))
+                }
+                (2, Content::Bytes(property)) => {
+                    let (number, value) = numbered(property)?;
+                    Annotation::from_number(number).map(|key| RecordField::Annotation(key, value))
+                }
+                (3, Content::Bytes(property)) => {
+                    let (name, value) = named(property)?;
+                    Some(RecordField::ApplicationProperty(name, value))
+                }
+                (4, Content::Bytes(body)) => Some(RecordField::Body(body)),
+                (1..=4, _) => return Err(DAMAGED),
+                _ => None,
+            };
+            if field.is_some() {
+                return Ok(field);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Iterator for RecordFields<'a> {
+    type Item = Result<RecordField<'a>, InvalidMessage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let field = self.known();
+        if field.is_err() {
+            self.0.rest = &[];
+        }
+        field.transpose()
+    }
 }
 
 const DAMAGED: InvalidMessage = InvalidMessage("record");
@@ -113,6 +163,7 @@ fn text(bytes: &[u8]) -> Result<&str, InvalidMessage> {
 }
 
 /// The fields of a message that are left to read.
+#[derive(Debug)]
 struct Fields<'a> {
     rest: &'a [u8],
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use eventlog::{
-    Append, AppendError, EventLog, Health, ReadLimit, Topic, conformance, encode_record,
+    Append, AppendError, EventLog, Health, ReadError, ReadLimit, Start, Topic, conformance, encode_record,
     kafka::{Config, KafkaLog, OpenError},
     view_record,
 };
 use ironhub_tests::{Hub, HubOptions, Kafka, Received, TestResult, eventually};
-use model::{Annotation, Record, SystemProperty};
+use model::{Annotation, Record, SystemProperty, Timestamp};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -18,24 +18,34 @@ use rdkafka::{
     message::Headers,
 };
 
-const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+use crate::kafka_faults;
 
-fn config(kafka: &Kafka) -> Config {
+pub(super) const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+
+pub(super) fn config(kafka: &Kafka) -> Config {
     Config { bootstrap_servers: kafka.bootstrap_servers.clone(), ..Config::default() }
 }
 
-async fn open(config: Config) -> TestResult<Arc<dyn EventLog>> {
+pub(super) async fn open_kafka(config: Config) -> TestResult<KafkaLog> {
     let opened: Result<KafkaLog, OpenError> = tokio::task::spawn_blocking(move || KafkaLog::open(&config)).await?;
-    Ok(Arc::new(opened?))
+    Ok(opened?)
+}
+
+pub(super) async fn open(config: Config) -> TestResult<Arc<dyn EventLog>> {
+    Ok(Arc::new(open_kafka(config).await?))
 }
 
 fn append(topic: &Topic, record: &Record<'_>) -> Vec<Append> {
-    let mut wire = Vec::new();
-    encode_record(record, &mut wire);
-    vec![Append { topic: topic.clone(), partition: 0, record: wire.into() }]
+    append_to(topic, 0, record)
 }
 
-fn body(text: &str) -> Record<'static> {
+pub(super) fn append_to(topic: &Topic, partition: u32, record: &Record<'_>) -> Vec<Append> {
+    let mut wire = Vec::new();
+    encode_record(record, &mut wire);
+    vec![Append { topic: topic.clone(), partition, record: wire.into() }]
+}
+
+pub(super) fn body(text: &str) -> Record<'static> {
     Record { body: Bytes::copy_from_slice(text.as_bytes()), ..Record::default() }
 }
 
@@ -49,6 +59,8 @@ async fn a_log_in_kafka() -> TestResult {
     plain_consumers_read_records(&kafka).await?;
     laggards_read_what_is_no_longer_in_memory(&kafka).await?;
     a_changed_retention_leaves_other_settings_alone(&kafka).await?;
+    starts_find_their_offset_behind_a_gap(&kafka).await?;
+    kafka_faults::a_producer_that_fails_for_good_is_replaced(&kafka).await?;
     brokers_that_are_away_hold_appends_back(&kafka).await?;
     a_hub_keeps_its_events_there(&kafka).await
 }
@@ -146,6 +158,52 @@ async fn a_changed_retention_leaves_other_settings_alone(kafka: &Kafka) -> TestR
     Ok(())
 }
 
+/// Retention took the beginning.
+async fn starts_find_their_offset_behind_a_gap(kafka: &Kafka) -> TestResult {
+    let log = open(config(kafka)).await?;
+    let topic = Topic::new("gap");
+    log.create_topic(&topic, 1).await?;
+    let mut times = Vec::new();
+    for number in 0..6 {
+        times.push(log.append(append(&topic, &body(&number.to_string()))).await?[0].time.unix_microseconds());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap_servers).create()?;
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset("ironhub.gap", 0, Offset::Offset(3))?;
+    admin.delete_records(&gone, &AdminOptions::new()).await?;
+    let at = |microseconds: i64| Start::Time(Timestamp::from_unix_microseconds(microseconds));
+    let starts = [
+        (Start::Earliest, 3),
+        (Start::Latest, 6),
+        (Start::Offset(0), 3),
+        (Start::Offset(5), 5),
+        (at(0), 3),
+        (at(times[0]), 3),
+        (at(times[2] + 1), 3),
+        (at(times[3]), 3),
+        (at(times[3] + 1), 4),
+        (at(times[5]), 5),
+        (at(times[5] + 1), 6),
+        (at(i64::MAX / 2), 6),
+    ];
+    for (start, offset) in starts {
+        assert_eq!(log.find(&topic, 0, start).await, Ok(offset), "{start:?}");
+    }
+    assert_eq!(log.read(&topic, 0, 1, ALL).await, Err(ReadError::Trimmed { wanted: 1, earliest: 3 }));
+    let bounds = log.bounds(&topic, 0).await?;
+    assert_eq!((bounds.earliest, bounds.next), (3, 6));
+    // All of it is gone.
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset("ironhub.gap", 0, Offset::End)?;
+    admin.delete_records(&gone, &AdminOptions::new()).await?;
+    for start in [Start::Earliest, Start::Latest, Start::Offset(2), at(0), at(times[4])] {
+        assert_eq!(log.find(&topic, 0, start).await, Ok(6), "{start:?}");
+    }
+    log.shutdown().await;
+    Ok(())
+}
+
 async fn brokers_that_are_away_hold_appends_back(kafka: &Kafka) -> TestResult {
     let log = open(Config { queue_bytes_max: 100_000, delivery_timeout_seconds: 60, ..config(kafka) }).await?;
     let topic = Topic::new("away");
@@ -220,6 +278,10 @@ fn what_cannot_be_is_refused() {
         Config { queue_bytes_max: 10, ..right() },
         Config { delivery_timeout_seconds: 0, ..right() },
         Config { retention_seconds: 0, ..right() },
+        Config { linger_microseconds: 2_000_000, ..right() },
+        Config { client: BTreeMap::from([("acks".to_owned(), "1".to_owned())]), ..right() },
+        Config { sasl_password_file: "/no/such/file".into(), ..right() },
+        Config { sasl_password_file: "/dev/null".into(), ..right() },
     ];
     for config in wrong {
         assert!(matches!(KafkaLog::open(&config), Err(OpenError::Configuration(_))), "{config:?}");

@@ -40,6 +40,8 @@ mod hostile_packets;
 mod hostile_storms;
 mod import;
 mod kafka;
+mod kafka_faults;
+mod kafka_security;
 mod keep_alive;
 mod live_credentials;
 mod methods;

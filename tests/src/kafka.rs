@@ -22,9 +22,17 @@ pub struct Kafka {
 impl Kafka {
     /// So many of them, on free ports.
     pub fn start(brokers: u16) -> anyhow::Result<Self> {
+        Self::start_with(brokers, "")
+    }
+
+    /// The same with these properties of brokers added.
+    pub fn start_with(brokers: u16, properties: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let port = free_ports(2 * brokers)?.to_string();
-        let said = run(folder.path(), &["start", "--port", &port, "--brokers", &brokers.to_string()])?;
+        let file = folder.path().join("more.properties");
+        std::fs::write(&file, properties)?;
+        let file = file.to_str().context("a folder whose name is no text")?;
+        let (port, count) = (free_ports(2 * brokers)?.to_string(), brokers.to_string());
+        let said = run(folder.path(), &["start", "--port", &port, "--brokers", &count, "--properties", file])?;
         let line = said.lines().find_map(|line| line.strip_prefix("bootstrap.servers="));
         let bootstrap_servers = line.with_context(|| format!("no bootstrap line in {said}"))?.to_owned();
         Ok(Self { folder, bootstrap_servers })

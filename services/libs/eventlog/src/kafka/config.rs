@@ -1,6 +1,6 @@
 //! Settings of the log in Kafka, and what is refused.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,16 @@ pub struct Config {
     pub queue_bytes_max: usize,
     /// An append that no broker has acknowledged by then has failed; whether the record is there is not known then.
     pub delivery_timeout_seconds: u64,
-    /// How long the first record of a batch waits for others. 0 gives the lowest latency for the most CPU.
+    /// Least time between two batches of a partition. An append to an idle log goes at once; under load each batch gathers
+    /// what arrived meanwhile, at least what arrives while the batch before is on its way.
     pub linger_microseconds: u64,
     /// Records behind the end of a partition that are kept in memory for readers, for each partition that is read.
     pub tail_bytes_max: usize,
-    /// More properties of librdkafka, such as `security.protocol`, `sasl.username`, `ssl.ca.location`.
+    /// More properties of librdkafka for all that connects, such as `security.protocol`, `ssl.ca.location`,
+    /// `sasl.mechanism`, `sasl.username`. What durability and order rest on cannot be set.
     pub client: BTreeMap<String, String>,
+    /// File with the password of `sasl.username`; a line end behind it is not part of it. Empty: there is none. Read once.
+    pub sasl_password_file: PathBuf,
 }
 
 impl Default for Config {
@@ -44,9 +48,34 @@ impl Default for Config {
             linger_microseconds: 1000,
             tail_bytes_max: 8 << 20,
             client: BTreeMap::new(),
+            sasl_password_file: PathBuf::new(),
         }
     }
 }
+
+/// What a user cannot set: an acknowledgement means that a record is durable, in its order, where it says.
+const OURS: [&str; 18] = [
+    "acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "delivery.report.only.error",
+    "delivery.timeout.ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "linger.ms",
+    "message.timeout.ms",
+    "metadata.broker.list",
+    "queue.buffering.max.ms",
+    "queuing.strategy",
+    "request.required.acks",
+    "transactional.id",
+];
+const PASSWORD: &str = "sasl.password";
+const PASSWORD_BYTES_MAX: usize = 64 << 10;
 
 impl Config {
     /// librdkafka counts in kilobytes, and this much is far more than a process wants.
@@ -73,11 +102,41 @@ impl Config {
         if self.retention_seconds == 0 || self.retention_seconds > 10 * 366 * 24 * 60 * 60 {
             return refuse("retention_seconds must be between 1 and ten years");
         }
-        Ok(())
+        if self.linger_microseconds > 1_000_000 {
+            return refuse("linger_microseconds must be at most 1000000");
+        }
+        match self.client.keys().find(|name| OURS.contains(&name.as_str())) {
+            Some(name) => refuse(&format!("client.\"{name}\" cannot be set, the hub's promises rest on it")),
+            None => Ok(()),
+        }
+    }
+
+    /// The same with the password that lies in a file.
+    pub(super) fn with_password(&self) -> Result<Self, OpenError> {
+        let mut config = self.clone();
+        if self.sasl_password_file.as_os_str().is_empty() {
+            return Ok(config);
+        }
+        let refuse = |why: &dyn Display| {
+            OpenError::Configuration(format!("sasl_password_file {}: {why}", self.sasl_password_file.display()))
+        };
+        let text = std::fs::read_to_string(&self.sasl_password_file).map_err(|error| refuse(&error))?;
+        let password = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        if password.is_empty() || password.len() > PASSWORD_BYTES_MAX || password.contains(['\n', '\0']) {
+            return Err(refuse(&"it must hold one line, the password"));
+        }
+        match config.client.insert(PASSWORD.to_owned(), password.to_owned()) {
+            None => Ok(config),
+            Some(_) => Err(refuse(&"client.\"sasl.password\" is set, too")),
+        }
     }
 
     pub(super) fn delivery_timeout(&self) -> Duration {
         Duration::from_secs(self.delivery_timeout_seconds)
+    }
+
+    pub(super) fn linger(&self) -> Duration {
+        Duration::from_micros(self.linger_microseconds)
     }
 
     /// What producer, consumers and administration share.
@@ -105,7 +164,8 @@ impl Config {
         let mut client = self.client();
         client.set("acks", "all").set("enable.idempotence", "true");
         client.set("delivery.timeout.ms", (self.delivery_timeout_seconds * 1000).to_string());
-        client.set("linger.ms", (self.linger_microseconds as f64 / 1000.0).to_string());
+        // We gather records ourselves and flush (`sender.rs`); this is for a flush that came too early.
+        client.set("linger.ms", "3");
         client.set("batch.num.messages", "100000").set("message.max.bytes", "1048576");
         // The bound is ours (`queue_bytes_max`); that of the library counts differently and only has to be wider.
         client.set("queue.buffering.max.messages", "10000000");

@@ -4,24 +4,26 @@
 //! |---|---|
 //! | key | the id of the device, if the record is of one |
 //! | value | the body |
-//! | headers, UTF-8 | first system properties, then annotations, by the names that readers of the built-in endpoint see; then application properties by their own names |
+//! | headers, UTF-8 | system properties and annotations by the names that readers of the built-in endpoint see; application properties by their own names |
 //! | timestamp | enqueued time, given by the broker |
 //!
 //! An application property whose name is one of the hub's, or begins with `app.`, has `app.` before its name: a device
 //! cannot pass for the hub, whichever of two headers a consumer looks at.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use model::{Annotation, Record, SystemProperty, Timestamp};
+use proto::{InvalidMessage, RecordField, RecordFields};
 use rdkafka::{
     Message, Timestamp as KafkaTimestamp,
-    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    message::{BorrowedMessage, Headers},
 };
 
+use super::native;
 use crate::{Stored, encode_record_with_body};
 
 const ESCAPE: &str = "app.";
+/// Of an ordinary message; the hub itself adds four.
+const HEADERS: usize = 8;
 
 /// What a header stands for.
 enum Name {
@@ -35,27 +37,38 @@ fn reserved(name: &str) -> Option<Name> {
     system.map(|property| Name::System(*property)).or_else(|| annotation().map(|found| Name::Annotation(*found)))
 }
 
-/// The headers of a record.
-pub(super) fn headers(record: &Record<'_>) -> OwnedHeaders {
-    let count = record.system_properties.len() + record.annotations.len() + record.application_properties.len();
-    let mut headers = OwnedHeaders::new_with_capacity(count);
-    for (property, value) in &record.system_properties {
-        headers = headers.insert(header(property.name(), value));
+/// The message of a record in its wire form, to send with that id.
+pub(super) fn of_record(
+    record: &[u8],
+    topic: usize,
+    partition: i32,
+    unix_milliseconds: i64,
+    id: usize,
+) -> Result<native::Message<'_>, InvalidMessage> {
+    let (mut key, mut body) = (None, &[][..]);
+    let mut headers = native::Headers::new(HEADERS);
+    for field in RecordFields::new(record) {
+        match field? {
+            RecordField::SystemProperty(property, value) => headers.add(property.name(), value),
+            RecordField::Annotation(annotation, value) => {
+                if annotation == Annotation::ConnectionDeviceId {
+                    key = Some(value.as_bytes());
+                }
+                headers.add(annotation.name(), value);
+            }
+            RecordField::ApplicationProperty(name, value) if is_taken(name) => {
+                headers.add(&format!("{ESCAPE}{name}"), value);
+            }
+            RecordField::ApplicationProperty(name, value) => headers.add(name, value),
+            RecordField::Body(found) => body = found,
+        }
     }
-    for (annotation, value) in &record.annotations {
-        headers = headers.insert(header(annotation.name(), value));
-    }
-    for (name, value) in &record.application_properties {
-        let is_taken = reserved(name).is_some() || name.starts_with(ESCAPE);
-        let name = if is_taken { Cow::Owned(format!("{ESCAPE}{name}")) } else { Cow::Borrowed(name.as_ref()) };
-        headers = headers.insert(header(&name, value));
-    }
-    headers
+    Ok(native::Message { topic, partition, key, body, headers, unix_milliseconds, id })
 }
 
-fn header<'a>(name: &'a str, value: &'a str) -> Header<'a, &'a str> {
-    // Kafka has no name without a letter, and the library ends names at a zero.
-    Header { key: name, value: Some(value) }
+/// Whether an application property may not be a header under its own name.
+fn is_taken(name: &str) -> bool {
+    name.starts_with(ESCAPE) || reserved(name).is_some()
 }
 
 /// The record that a message holds. Headers that are no text are left out: the hub writes none.

@@ -30,9 +30,12 @@ use tokio::sync::watch;
 
 mod config;
 mod laggards;
+mod lanes;
 mod message;
+mod native;
 mod places;
 mod producer;
+mod sender;
 mod tail;
 mod topics;
 
@@ -42,7 +45,7 @@ pub use producer::Statistics;
 use self::{
     laggards::Laggards,
     places::Places,
-    producer::{Outgoing, Producer},
+    producer::{Call, Producer},
     tail::{Look, Tail},
     topics::{Partition, Topics},
 };
@@ -68,7 +71,7 @@ pub enum OpenError {
 
 /// What reads and blocking tasks share.
 struct Shared {
-    topics: Topics,
+    topics: Arc<Topics>,
     places: Places,
     tail: Tail,
     /// For questions; it is assigned nothing.
@@ -86,15 +89,16 @@ impl KafkaLog {
     /// Finds the brokers and the topics that are there. Blocks.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         config.check()?;
+        let config = &config.with_password()?;
         let opened = || -> KafkaResult<Self> {
             let shared = Shared {
-                topics: Topics::new(config.clone()),
+                topics: Arc::new(Topics::new(config.clone())),
                 places: Places::new(config.clone()),
                 tail: Tail::new(config)?,
                 questions: config.consumer().create()?,
             };
             shared.topics.refresh(&shared.questions)?;
-            let producer = Arc::new(Producer::new(config.clone())?);
+            let producer = Arc::new(Producer::new(config.clone(), shared.topics.clone())?);
             Ok(Self { producer, shared: Arc::new(shared), laggards: Arc::new(Laggards::new(config.clone())) })
         };
         opened().map_err(|error| OpenError::Kafka(config.bootstrap_servers.clone(), error))
@@ -103,6 +107,12 @@ impl KafkaLog {
     /// Keeps records for that long from now on instead of what the configuration says.
     pub async fn set_retention(&self, retention: Duration) -> Result<(), AppendError> {
         self.shared.topics.set_retention(retention).await
+    }
+
+    /// Lets the producer fail as the library does when it has lost its place for good. For tests.
+    #[doc(hidden)]
+    pub fn fail_producer(&self) {
+        self.producer.fail_for_good();
     }
 
     /// Counters, for metrics.
@@ -239,14 +249,9 @@ impl EventLog for KafkaLog {
 
     fn append(&self, records: Vec<Append>) -> Receipt {
         let (sender, receipt) = Receipt::pending();
-        let outgoing = |append: Append| {
-            let partition = self.append_partition(&append.topic, append.partition)?;
-            Ok(Outgoing { partition, record: append.record })
-        };
-        match records.into_iter().map(outgoing).collect::<Result<Vec<_>, _>>() {
-            Ok(records) if records.is_empty() => drop(sender.send(Ok(Vec::new()))),
-            Ok(records) => self.producer.append(records, sender),
-            Err(error) => drop(sender.send(Err(error))),
+        match records.is_empty() {
+            true => drop(sender.send(Ok(Vec::new()))),
+            false => self.producer.append(Call { records, receipt: sender }),
         }
         receipt
     }

@@ -70,6 +70,11 @@ impl Topics {
         self.known.read().get(topic)?.get(number as usize).cloned()
     }
 
+    /// All partitions of a topic in order; none when there is no such topic.
+    pub fn all_partitions(&self, topic: &Topic) -> Vec<Arc<Partition>> {
+        self.known.read().get(topic).cloned().unwrap_or_default()
+    }
+
     /// Learns which topics of this hub there are. Blocks.
     pub fn refresh(&self, consumer: &BaseConsumer) -> KafkaResult<()> {
         let metadata = consumer.fetch_metadata(None, REQUEST_TIMEOUT)?;
