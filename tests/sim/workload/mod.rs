@@ -25,6 +25,7 @@ use crate::{
 
 /// Everything at one gateway, for as long as its host lives.
 pub async fn run(host: HostId, network: Arc<Network>, client: ShardClient, shared: Arc<Shared>, mut random: Random) {
+    let of_the_operator = random.fork();
     let mut actor = |device_id: DeviceId| Actor::new(host, &network, &client, &shared, random.fork(), device_id);
     for id in device_ids() {
         tokio::spawn(device::come_and_go(actor(id)));
@@ -38,7 +39,7 @@ pub async fn run(host: HostId, network: Arc<Network>, client: ShardClient, share
         tokio::spawn(feedback::read(actor(id)));
     }
     if host == GATEWAYS.start {
-        tokio::spawn(operator::operate(client.clone(), shared.clone(), random.fork()));
+        tokio::spawn(operator::operate(client.clone(), shared.clone(), of_the_operator));
         shared.reach(Phase::Draining).await;
         finale::check(device_ids().map(&mut actor).collect(), mqtt_device_ids().map(&mut actor).collect()).await;
         operator::check(&client, &shared).await;
