@@ -27,6 +27,9 @@ pub mod raft {
 /// Metadata of a refused stream (`Attach`, `WatchSettings`): the node id of the group's leader, when known.
 pub const LEADER_NODE_ID: &str = "ironhub-leader-node-id";
 
+/// Metadata of a call between nodes: the node id that is meant. Another node that lives at the address by now refuses it.
+pub const TO_NODE_ID: &str = "ironhub-to-node-id";
+
 mod convert;
 mod record;
 mod settings;

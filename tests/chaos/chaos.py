@@ -38,13 +38,16 @@ def main():
     arguments = parse()
     say(f"seed {arguments.seed}, {arguments.minutes:g} minutes, {arguments.devices} devices")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ironhub-chaos-"))
+    # What the SDKs say of lost connections is no news here.
+    sys.stderr = open(folder / "sdk-log", "a", buffering=1)
     cluster = RunningCluster(folder)
     os.environ["REQUESTS_CA_BUNDLE"] = cluster.certificate_authority_file
     violations = []
     load = Load(cluster, arguments.devices)
     try:
         load.start()
-        counts = faults.inject(cluster, random.Random(arguments.seed), arguments.minutes * 60, say)
+        counts, unexpected = faults.inject(cluster, random.Random(arguments.seed), arguments.minutes * 60, say)
+        violations += unexpected
         say("heals")
         violations += cluster.heal(HEALING_SECONDS)
         violations += load.wait_until_all_go_on(HEALING_SECONDS)

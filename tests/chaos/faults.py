@@ -1,6 +1,7 @@
 """What happens to the parts of a cluster. Every fault undoes itself and waits until the parts it touched run again."""
 
 import collections
+import subprocess
 import time
 
 SHARDS = ["shard-1", "shard-2", "shard-3"]
@@ -49,7 +50,7 @@ def restart(cluster, random, say):
 def grow_and_shrink(cluster, random, say):
     say(f"{FURTHER_SHARD} joins")
     cluster.script("launch", FURTHER_SHARD)
-    cluster.settle(SETTLE_SECONDS)
+    cluster.ironhub("cluster", "add", FURTHER_SHARD)
     time.sleep(random.uniform(0, 5))
     say(f"{FURTHER_SHARD} is drained and leaves")
     cluster.ironhub("cluster", "drain", FURTHER_SHARD, "--wait")
@@ -76,12 +77,17 @@ FAULTS = {kill: 8, pause: 4, restart: 3, kill_majority: 2, grow_and_shrink: 1, l
 
 
 def inject(cluster, random, seconds, say):
-    """One fault after the other, with pauses; how many there were of each."""
-    counts = collections.Counter()
+    """One fault after the other, with pauses: how many there were of each, and what did not go as it should."""
+    counts, unexpected = collections.Counter(), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(random.uniform(1, 6))
         (fault,) = random.choices(list(FAULTS), weights=FAULTS.values())
-        fault(cluster, random, say)
         counts[fault.__name__] += 1
-    return counts
+        try:
+            fault(cluster, random, say)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            say(f"unexpected: {error}")
+            unexpected.append(f"{fault.__name__}: {error}")
+            cluster.script("start")
+    return counts, unexpected

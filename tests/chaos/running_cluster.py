@@ -10,6 +10,8 @@ import hub
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "development" / "cluster"
+# One command waits so long for replicas that move.
+COMMAND_SECONDS = 300
 NETWORK = os.environ.get("IRONHUB_CLUSTER_NETWORK", "127.0.53")
 
 
@@ -31,14 +33,17 @@ class RunningCluster(hub.Hub):
     def stop(self):
         self.script("stop")
 
-    def ironhub(self, *words, timeout=180):
-        """One command of the operator; its JSON."""
+    def ironhub(self, *words, tries=10):
+        """One command of the operator, who tries again when a leader is gone just then; its JSON."""
         target = ["--data-dir", str(self.folder / "gateway-1"), "--json"]
         command = [os.environ["IRONHUB_BINARY"], *words, *target]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-        if result.returncode != 0:
-            raise RuntimeError(f"{' '.join(words)}: {result.stderr.strip()[-500:]}")
-        return json.loads(result.stdout)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        if result.returncode == 0:
+            return json.loads(result.stdout)
+        if tries > 1:
+            time.sleep(1)
+            return self.ironhub(*words, tries=tries - 1)
+        raise RuntimeError(f"{' '.join(words)}: {result.stderr.strip()[-500:]}")
 
     def nodes(self, name):
         """Those of that name that were not removed."""

@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 use proto::shard::v1::{self, membership_client::MembershipClient, membership_server::Membership};
 use tonic::{
     Request, Response, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
 use super::MembershipService;
-use crate::raft::{Connect, NodeId};
+use crate::raft::{Connect, NodeId, ToNode};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,11 +31,16 @@ impl Nodes {
         Self { connect, channels: Mutex::default() }
     }
 
-    /// The service at an address. Connects when it is first called.
-    pub fn at(&self, address: &str) -> Result<Client, Status> {
+    /// The service at an address, of that node if one is named. Connects when it is first called.
+    pub fn at(&self, node_id: Option<NodeId>, address: &str) -> Result<Client, Status> {
+        let channel = self.channel(address)?;
+        Ok(Client::There(MembershipClient::with_interceptor(channel, ToNode(node_id))))
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, Status> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.get(address) {
-            return Ok(Client::There(MembershipClient::new(channel.clone())));
+            return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(address.to_owned())
             .map_err(|_| Status::invalid_argument(format!("the address of a node is no URI: {address:?}")))?;
@@ -48,14 +54,14 @@ impl Nodes {
             channels.clear();
         }
         channels.insert(address.to_owned(), channel.clone());
-        Ok(Client::There(MembershipClient::new(channel)))
+        Ok(channel)
     }
 }
 
 /// One node's service.
 pub enum Client {
     Here(Arc<MembershipService>),
-    There(MembershipClient<Channel>),
+    There(MembershipClient<InterceptedService<Channel, ToNode>>),
 }
 
 macro_rules! call {

@@ -33,7 +33,8 @@ pub fn report(wanted: &state::Cluster, cluster: &Cluster, next: &BTreeMap<GroupI
         replication: wanted.replication,
         nodes: nodes.filter(|node| !is_gone(node)).collect(),
         groups: cluster.groups.iter().map(|(id, group)| status(*id, group, next.get(id))).collect(),
-        is_settled: next.values().all(|next| *next == Next::Nothing),
+        // Before the first node has registered there is nothing to see.
+        is_settled: !next.is_empty() && next.values().all(|next| *next == Next::Nothing),
     }
 }
 

@@ -47,12 +47,12 @@ impl MembershipService {
 
     /// The service of a node.
     pub fn client(self: &Arc<Self>, node_id: NodeId, address: &str) -> Result<Client, Status> {
-        if node_id == self.node_id { Ok(Client::Here(self.clone())) } else { self.nodes.at(address) }
+        if node_id == self.node_id { Ok(Client::Here(self.clone())) } else { self.nodes.at(Some(node_id), address) }
     }
 
     /// The node at an address.
     pub fn at(&self, address: &str) -> Result<Client, Status> {
-        self.nodes.at(address)
+        self.nodes.at(None, address)
     }
 
     /// The hub group on this node.

@@ -5,14 +5,16 @@ use std::{
     time::Duration,
 };
 
-use proto::raft::v1::{self, raft_client::RaftClient, request, response};
+use proto::raft::v1::{self, request, response};
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
+
+use super::peers::Client;
 
 /// Requests to one peer that wait to be taken; each group has few under way, so this is reached only when the peer takes
 /// none.
@@ -59,7 +61,7 @@ struct Outgoing {
 
 impl Exchange {
     /// Starts the task that keeps the stream, for as long as there is a clone of this.
-    pub fn start(client: RaftClient<Channel>) -> Self {
+    pub fn start(client: Client) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUED_MAX);
         tokio::spawn(run(client, receiver));
         Self { queue }
@@ -81,7 +83,7 @@ impl Exchange {
     }
 }
 
-async fn run(client: RaftClient<Channel>, mut queue: mpsc::Receiver<Outgoing>) {
+async fn run(client: Client, mut queue: mpsc::Receiver<Outgoing>) {
     while let Some(first) = queue.recv().await {
         match timeout(OPEN_TIMEOUT, Stream::open(client.clone())).await {
             Ok(Ok(mut stream)) => {
@@ -110,7 +112,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(mut client: RaftClient<Channel>) -> Result<Self, Status> {
+    async fn open(mut client: Client) -> Result<Self, Status> {
         let (frames, receiver) = mpsc::channel(FRAMES_MAX);
         let responses = client.exchange(ReceiverStream::new(receiver)).await?.into_inner();
         Ok(Self { frames, responses, waiting: Waiting::default(), pending: Pending::default() })

@@ -22,6 +22,7 @@ mod peers;
 pub mod rhythm;
 mod server;
 mod snapshots;
+mod to_node;
 mod transfers;
 mod types;
 
@@ -29,6 +30,7 @@ pub use clocks::Clocks;
 pub use network::Network;
 pub use peers::{Connect, Peers};
 pub use server::{RaftService, Served};
+pub use to_node::ToNode;
 pub use transfers::Transfers;
 pub use types::{Entry, LogId, Membership, NodeId, Raft, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 

@@ -36,7 +36,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &BasicNode) -> Link {
-        let peer = self.peers.peer(&node.addr).map_err(|error| {
+        let peer = self.peers.peer(target, &node.addr).map_err(|error| {
             tracing::error!(node_id = target, address = node.addr, %error, "a node's address is no URI");
             Unreachable::new(&error)
         });

@@ -2,9 +2,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use proto::raft::v1::raft_client::RaftClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
 
-use super::{Clocks, Transfers, exchange::Exchange};
+use super::{Clocks, NodeId, ToNode, Transfers, exchange::Exchange};
 
 /// Largest message between nodes: a request carries about 1 MiB of entries, and no entry is larger than that by much.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -18,10 +21,13 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How another node is connected to: TCP, unless the nodes are simulated.
 pub type Connect = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
 
-/// The other nodes, one for each address: a connection and a stream, shared by all groups.
+/// The service of one node.
+pub type Client = RaftClient<InterceptedService<Channel, ToNode>>;
+
+/// The other nodes, each where it is: a connection and a stream, shared by all groups.
 pub struct Peers {
     connect: Connect,
-    peers: Mutex<HashMap<String, Peer>>,
+    peers: Mutex<HashMap<(NodeId, String), Peer>>,
     pub clocks: Arc<Clocks>,
     pub transfers: Transfers,
 }
@@ -32,7 +38,7 @@ pub struct Peer {
     /// For all that is short.
     pub exchange: Exchange,
     /// For snapshots, each in a stream of its own.
-    pub client: RaftClient<Channel>,
+    pub client: Client,
 }
 
 impl Peers {
@@ -41,10 +47,11 @@ impl Peers {
         Self { connect, peers: Mutex::new(HashMap::new()), clocks, transfers }
     }
 
-    /// The node at that URI. Must be called within a tokio runtime.
-    pub fn peer(&self, address: &str) -> Result<Peer, tonic::transport::Error> {
+    /// That node at that URI. Must be called within a tokio runtime.
+    pub fn peer(&self, node_id: NodeId, address: &str) -> Result<Peer, tonic::transport::Error> {
         let mut peers = self.peers.lock();
-        if let Some(peer) = peers.get(address) {
+        let key = (node_id, address.to_owned());
+        if let Some(peer) = peers.get(&key) {
             return Ok(peer.clone());
         }
         let endpoint = Endpoint::from_shared(address.to_owned())?
@@ -53,11 +60,16 @@ impl Peers {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        let client = RaftClient::new((self.connect)(endpoint))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let client = client((self.connect)(endpoint), node_id);
         let peer = Peer { exchange: Exchange::start(client.clone()), client };
-        peers.insert(address.to_owned(), peer.clone());
+        peers.insert(key, peer.clone());
         Ok(peer)
     }
+}
+
+/// The service of that node, when the channel leads to it.
+pub fn client(channel: Channel, node_id: NodeId) -> Client {
+    RaftClient::with_interceptor(channel, ToNode(Some(node_id)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }

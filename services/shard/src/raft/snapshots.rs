@@ -2,14 +2,15 @@
 
 use model::GroupId;
 use openraft::{Snapshot, raft::SnapshotResponse};
-use proto::raft::v1::{self, raft_client::RaftClient, snapshot_chunk::Part};
+use proto::raft::v1::{self, snapshot_chunk::Part};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use super::{
     NodeId, SnapshotMeta, Transfers, TypeConfig, Vote,
     convert::{self, Missing},
+    peers::Client,
     transfers::{Direction, Transfer},
 };
 use crate::store::{DiskReserve, Pages, SnapshotData, Staged, StoreError};
@@ -46,7 +47,7 @@ impl From<Status> for SendError {
 
 /// Sends a snapshot when it is its turn, and waits until the other node has made it its state.
 pub async fn send(
-    mut client: RaftClient<Channel>,
+    mut client: Client,
     transfers: &Transfers,
     group: GroupId,
     vote: Vote,

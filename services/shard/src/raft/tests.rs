@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::join_all};
-use proto::raft::v1::{self, raft_client::RaftClient, raft_server, request, response};
+use proto::raft::v1::{self, raft_server, request, response};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,10 @@ use tonic::{
     transport::{Endpoint, Server, server::Router},
 };
 
-use super::exchange::{Exchange, Unanswered};
+use super::{
+    exchange::{Exchange, Unanswered},
+    peers::client,
+};
 use crate::{
     group::{Config, Environment, Node},
     store::MemoryStore,
@@ -108,7 +111,7 @@ async fn serve(router: Router) -> TestResult<SocketAddr> {
 
 fn exchange_with(address: SocketAddr) -> TestResult<Exchange> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(Exchange::start(RaftClient::new(endpoint.connect_lazy())))
+    Ok(Exchange::start(client(endpoint.connect_lazy(), 1)))
 }
 
 async fn odd_peer(behaviour: Peer) -> TestResult<Exchange> {

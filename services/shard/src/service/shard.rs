@@ -22,7 +22,7 @@ use tonic::{
     transport::{Server, server::Connected, server::Router},
 };
 
-use super::{Groups, Leader, ShardService, access::Only};
+use super::{Groups, Leader, ShardService, access::Access};
 use crate::{
     ShardMetrics,
     group::{Config, Environment, Health, Node},
@@ -138,22 +138,30 @@ impl Shard {
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let router = server()
-            .add_service(self.node.raft_service(self.serving.clone()))
-            .add_service(self.membership.server())
-            .add_service(self.shard_service());
+        let router = self.router(|_| None);
         self.run(router, connections);
     }
 
     /// Serves the processes of the cluster on the listener, each what its role may call: other shards everything,
     /// gateways what is not between shards.
     pub fn serve_peers(&mut self, listener: TcpListener, credentials: Arc<Credentials>) {
-        let between_shards = Only(&[Role::Shard]);
-        let router = server()
+        let router = self.router(Some);
+        self.run(router, peer::accept(listener, credentials));
+    }
+
+    /// All services, for the roles that `limit` makes of those that they are for.
+    fn router(&self, limit: fn(&'static [Role]) -> Option<&'static [Role]>) -> Router {
+        let access = |roles| Access { node_id: self.node.node_id(), roles: limit(roles) };
+        let (between_shards, for_all) = (access(&[Role::Shard]), access(&[Role::Gateway, Role::Shard]));
+        Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(STREAMS_MAX))
             .add_service(InterceptedService::new(self.node.raft_service(self.serving.clone()), between_shards))
             .add_service(InterceptedService::new(self.membership.server(), between_shards))
-            .add_service(InterceptedService::new(self.shard_service(), Only(&[Role::Gateway, Role::Shard])));
-        self.run(router, peer::accept(listener, credentials));
+            .add_service(InterceptedService::new(self.shard_service(), for_all))
     }
 
     fn run<C>(&mut self, router: Router, connections: impl Stream<Item = std::io::Result<C>> + Send + 'static)
@@ -188,13 +196,4 @@ impl Shard {
         }
         node.shutdown().await;
     }
-}
-
-fn server() -> Server {
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(STREAMS_MAX))
 }
