@@ -12,7 +12,7 @@ use rcgen::SanType;
 use shard::{Shard, group::Member};
 use shard_client::{Connect, Discovery};
 use tokio::net::TcpListener;
-use tonic::{Code, transport::Endpoint};
+use tonic::{Code, Request, transport::Endpoint};
 
 fn pem(tag: &str, der: &[u8]) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
@@ -64,14 +64,16 @@ async fn a_gateway_may_call_what_is_for_gateways_and_a_stranger_nothing() -> Tes
     assert_eq!((described.node_id, described.is_member, described.groups), (node_id, false, 1));
 
     // A stream without requests, which ends at once.
-    let exchange = async |connect: &Connect| {
-        let requests = tokio_stream::empty::<Requests>();
-        anyhow::Ok(
-            RaftClient::new(channel(connect)?).exchange(requests).await.map_err(|status| status.code()).map(drop),
-        )
+    let exchange = async |connect: &Connect, meant: u64| {
+        let mut request = Request::new(tokio_stream::empty::<Requests>());
+        request.metadata_mut().insert(proto::TO_NODE_ID, meant.into());
+        anyhow::Ok(RaftClient::new(channel(connect)?).exchange(request).await.map_err(|status| status.code()).map(drop))
     };
-    assert_eq!(exchange(&gateway).await?, Err(Code::PermissionDenied));
-    assert_eq!(exchange(&connect(shard_credentials)).await?, Ok(()));
+    assert_eq!(exchange(&gateway, node_id).await?, Err(Code::PermissionDenied));
+    let other_shard = connect(shard_credentials);
+    assert_eq!(exchange(&other_shard, node_id).await?, Ok(()));
+    // What is for a node whose disk was lost does not reach the one that came after it.
+    assert_eq!(exchange(&other_shard, node_id + 1).await?, Err(Code::Unavailable));
 
     for nobody in [channel(&stranger)?, Endpoint::from_shared(uri.clone())?.connect_lazy()] {
         let refused = ShardClient::new(nobody).describe_node(DescribeNodeRequest {}).await;
