@@ -31,6 +31,7 @@ struct Case {
 
 fn main() {
     // Cargo adds `--bench`.
+    #[expect(clippy::disallowed_methods, reason = "a program of its own")]
     let Some(servers) = std::env::args().skip(1).find(|argument| argument.contains(':')) else {
         return eprintln!("which Kafka? for example: -- 127.0.0.1:9092");
     };
