@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster chaos release test sim fuzz fmt
+.PHONY: help run cluster chaos release test sim fuzz kafka-faults fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -17,6 +17,7 @@ help:
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
+	@echo 'make kafka-faults  the event log on three real Kafka brokers, of which one and then two are killed'
 	@echo 'make fmt       format the sources'
 	@echo
 	@echo 'What the system lacks is installed first on Debian and Ubuntu; elsewhere you get a list.'
@@ -57,6 +58,10 @@ chaos:
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)
+
+kafka-faults:
+	@$(prerequisites) build
+	$(cargo) test --profile ci --locked --workspace --test it kafka_faults:: -- --ignored --nocapture
 
 fmt:
 	cargo fmt --all

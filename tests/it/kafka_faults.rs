@@ -124,6 +124,7 @@ async fn texts(log: &dyn EventLog, topic: &Topic, partition: u32) -> TestResult<
 
 /// Three copies of everything, an acknowledgement needs two. First one broker is killed, then two at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "three brokers need more than CI has; `make kafka-faults`"]
 #[allow(clippy::unwrap_used, reason = "a failure is the test's failure")]
 async fn three_brokers_of_which_one_and_two_are_killed() -> TestResult {
     let kafka = Kafka::start(3)?;

@@ -31,9 +31,8 @@ struct Case {
 
 fn main() {
     // Cargo adds `--bench`.
-    #[expect(clippy::disallowed_methods, reason = "a program of its own, which is told its Kafka")]
-    let arguments = std::env::args();
-    let Some(servers) = arguments.skip(1).find(|argument| argument.contains(':')) else {
+    #[expect(clippy::disallowed_methods, reason = "a program of its own")]
+    let Some(servers) = std::env::args().skip(1).find(|argument| argument.contains(':')) else {
         return eprintln!("which Kafka? for example: -- 127.0.0.1:9092");
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -68,7 +68,8 @@ impl MembershipService {
     /// The service of a member of the group.
     fn member(&self, group: &Group, node_id: NodeId) -> Result<Client, Status> {
         let member = group.members().into_iter().find(|member| member.node_id == node_id);
-        self.nodes.at(&member.ok_or_else(|| Status::failed_precondition("no such member"))?.address)
+        let member = member.ok_or_else(|| Status::failed_precondition("no such member"))?;
+        self.nodes.at(Some(member.node_id), &member.address)
     }
 
     /// Writes it down unless it is what is written already. True when the node was removed.

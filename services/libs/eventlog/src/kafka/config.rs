@@ -22,7 +22,8 @@ pub struct Config {
     pub retention_seconds: u64,
     /// Records that wait for their acknowledgement; an append beyond it fails with `Full` at once.
     pub queue_bytes_max: usize,
-    /// An append that no broker has acknowledged by then has failed; whether the record is there is not known then.
+    /// An append that no broker has acknowledged by then has failed; whether the record is there is not known then. One
+    /// that waits behind another one of its partition may take twice as long.
     pub delivery_timeout_seconds: u64,
     /// Least time between two batches of a partition. An append to an idle log goes at once; under load each batch gathers
     /// what arrived meanwhile, at least what arrives while the batch before is on its way.

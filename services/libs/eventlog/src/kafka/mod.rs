@@ -1,7 +1,7 @@
 //! The event log in Kafka, or in anything that speaks its protocol.
 //!
 //! ```text
-//!   append ──> producer (idempotent, acks=all) ──> Kafka ──┬──> tail: one consumer, the ends of all partitions that are
+//!   append ──> sender (idempotent, acks=all) ────> Kafka ──┬──> tail: one consumer, the ends of all partitions that are
 //!                 │  receipts                              │          read, in memory
 //!   read  <───────┴────────────────────────────────────────┴──> laggards: a consumer for who is further behind
 //! ```
@@ -13,18 +13,22 @@
 //! tail has it, which is what `appended` says.
 //!
 //! **Failure.** Brokers that are away or slow hold appends back: at most `queue_bytes_max` wait, what is more fails with
-//! `Full` at once, and what waits longer than `delivery_timeout_seconds` fails. `health` says so until the next
-//! acknowledgement. A producer that fails for good is made anew.
+//! `Full` at once. What the library has for longer than `delivery_timeout_seconds` fails, and so does what has waited as
+//! long when its turn comes. `health` says so until the next acknowledgement, also when one takes more than five seconds.
+//! A producer that fails for good is made anew; what it had fails with it, whether it is in Kafka or not.
 //!
 //! What lies in Kafka is described in `message.rs`; plain consumers read it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use model::EventPartition;
 use rdkafka::{
     Offset as KafkaOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio::sync::watch;
 
@@ -133,10 +137,21 @@ impl KafkaLog {
     /// Asks a broker, beside the runtime's threads.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Shared) -> KafkaResult<T> + Send + 'static,
+        question: impl Fn(&Shared) -> KafkaResult<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let shared = self.shared.clone();
-        let task = tokio::task::spawn_blocking(move || question(&shared).map_err(laggards::unavailable));
+        let task = tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + REQUEST_TIMEOUT;
+            loop {
+                match question(&shared) {
+                    Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                        #[expect(clippy::disallowed_methods, reason = "on a thread for what blocks")]
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    answer => return answer.map_err(laggards::unavailable),
+                }
+            }
+        });
         task.await.unwrap_or_else(|error| Err(ReadError::Unavailable(error.to_string())))
     }
 
@@ -214,6 +229,29 @@ impl Shared {
             _ => None,
         })
     }
+}
+
+/// Whether it is over once the brokers agree again on who leads what, and that a new topic is there.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        BrokerTransportFailure, CoordinatorLoadInProgress, CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator,
+        NotLeaderForPartition, UnknownPartition, UnknownTopic, UnknownTopicOrPartition, WaitingForCoordinator,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            BrokerTransportFailure
+                | CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | LeaderNotAvailable
+                | NotCoordinator
+                | NotLeaderForPartition
+                | UnknownPartition
+                | UnknownTopic
+                | UnknownTopicOrPartition
+                | WaitingForCoordinator
+        )
+    )
 }
 
 fn check(topic: &Topic, partitions: u32) -> Result<(), AppendError> {
