@@ -28,7 +28,12 @@ async fn succeed(hub: &Hub, command: &str, file: &Path, more: &[&str]) -> TestRe
 async fn answers(hub: &Hub) -> TestResult<Vec<Value>> {
     let mut answers = Vec::new();
     for path in SAME {
-        answers.push(hub.call("GET", path, &[], &Value::Null).await?.expect(200)?.json()?);
+        let mut answer = hub.call("GET", path, &[], &Value::Null).await?.expect(200)?.json()?;
+        // Who is connected is not in a backup.
+        for member in ["connectionState", "lastActivityTime"] {
+            answer.as_object_mut().and_then(|answer| answer.remove(member));
+        }
+        answers.push(answer);
     }
     Ok(answers)
 }
@@ -43,7 +48,7 @@ async fn a_hub_is_moved_into_another_one_of_another_size() -> TestResult {
     for number in 0..40 {
         old.create_device(&format!("other-{number}")).await?;
     }
-    let twin = json!({ "tags": { "floor": 1 }, "properties": { "desired": { "fan": 3, "big": "x".repeat(4000) } } });
+    let twin = json!({ "tags": { "floor": 1 }, "properties": { "desired": { "fan": 3, "big": "x".repeat(400) } } });
     old.call("PATCH", "/twins/d1", &[], &twin).await?.expect(200)?;
     send(&old, &device, &[("iothub-messageid", "first")], "hello").await?.expect(204)?;
     let mut client = old.connect(&device).await?;

@@ -1,6 +1,6 @@
 //! How long after the death of a node writes to the groups that it led are acknowledged again, as a gateway sees it.
 //!
-//! `cargo bench -p shard --bench fail_over [-- KILLS]`
+//! `cargo bench -p shard --bench fail_over [-- KILLS [ELECTION_TIMEOUT_MIN ELECTION_TIMEOUT_MAX]]`
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,15 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "a program of its own")]
 async fn main() -> Result<(), Failure> {
-    let kills = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(KILLS);
-    let mut nodes = ThreeNodes::start(GROUPS, |config| config).await?;
+    let arguments: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let kills = arguments.first().map_or(KILLS, |kills| *kills as usize);
+    let mut nodes = ThreeNodes::start(GROUPS, move |mut config| {
+        if let [_, min, max] = arguments[..] {
+            (config.election_timeout_min_milliseconds, config.election_timeout_max_milliseconds) = (min, max);
+        }
+        config
+    })
+    .await?;
     let client = nodes.client().await?;
     let (mut until_led, mut until_written) = (Vec::new(), Vec::new());
     for kill in 0..kills {

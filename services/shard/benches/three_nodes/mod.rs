@@ -30,7 +30,7 @@ pub struct ThreeNodes {
     nodes: Vec<Option<Running>>,
     members: Vec<Member>,
     groups: u32,
-    adjust: fn(Config) -> Config,
+    adjust: Box<dyn Fn(Config) -> Config>,
     directory: tempfile::TempDir,
 }
 
@@ -41,7 +41,7 @@ struct Running {
 
 impl ThreeNodes {
     /// Three nodes with so many device groups and the hub group, each a voter in all of them.
-    pub async fn start(groups: u32, adjust: fn(Config) -> Config) -> Result<Self, Failure> {
+    pub async fn start(groups: u32, adjust: impl Fn(Config) -> Config + 'static) -> Result<Self, Failure> {
         let (mut sockets, mut members) = (Vec::new(), Vec::new());
         for node_id in 1..=NODES {
             let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -51,7 +51,7 @@ impl ThreeNodes {
         drop(sockets);
         let directory = tempfile::tempdir_in(".")?;
         let nodes: Vec<_> = members.iter().map(|_| None).collect();
-        let mut nodes = Self { nodes, members, groups, adjust, directory };
+        let mut nodes = Self { nodes, members, groups, adjust: Box::new(adjust), directory };
         for node in 0..NODES as usize {
             nodes.restart(node).await?;
         }

@@ -8,7 +8,7 @@ use proto::raft::v1::{LeadershipStarted, Proposal, ProposedCommand, proposed_com
 use tokio::sync::watch;
 
 use super::{handle::Inner, reads};
-use crate::raft::{NodeId, Vote, rhythm::next_beat};
+use crate::raft::{NodeId, Vote, rhythm::beat};
 
 /// Who leads the group, as this node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ async fn wait_for_election(
         let is_elected = elected.borrow().state.is_leader();
         tokio::select! {
             changed = elected.changed() => changed.ok()?,
-            () = tokio::time::sleep_until(next_beat(group.config.heartbeat_interval())), if is_elected => {}
+            () = beat(group.config.heartbeat_interval()), if is_elected => {}
         }
     }
 }
@@ -135,7 +135,7 @@ async fn hold(group: &Inner, elected: &mut Metrics, vote: Vote) -> &'static str 
                 }
             }
             () = group.effects.lost() => return "effects were lost",
-            () = tokio::time::sleep_until(next_beat(interval)) => {
+            () = beat(interval) => {
                 if !group.reaches_majority() || !core.responds().await {
                     return "no majority for two election timeouts";
                 }

@@ -3,27 +3,43 @@
 
 use std::{
     future::Future,
-    sync::OnceLock,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
     time::{Duration, Instant as StdInstant},
 };
 
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
-/// The next moment that is a multiple of the period since this process began to count.
-pub fn next_beat(period: Duration) -> Instant {
-    static BEGAN: OnceLock<StdInstant> = OnceLock::new();
-    let now = Instant::now();
-    let began = *BEGAN.get_or_init(|| now.into_std());
-    let since = now.into_std().saturating_duration_since(began);
-    now + until_next(since, period)
+/// A beat is late by less than this part of its period.
+const LATE_PART: u64 = 3;
+
+/// Sleeps until the next beat of that period.
+pub async fn beat(period: Duration) {
+    tokio::time::sleep_until(next_beat(period)).await;
 }
 
-/// From a moment to the next multiple of the period behind it.
-fn until_next(since: Duration, period: Duration) -> Duration {
-    let period = period.as_nanos().max(1);
-    let rest = period - since.as_nanos() % period;
-    Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX))
+/// Beats are the multiples of the period since some moment, each a little late. How late is drawn anew for each: two
+/// nodes that asked for votes at the same moment, and got none, will not do so again and again. Nodes that share a process
+/// in tests, on runtimes of their own, count from different moments, as nodes do.
+fn next_beat(period: Duration) -> Instant {
+    static BEGAN: LazyLock<(StdInstant, RandomState)> = LazyLock::new(|| (StdInstant::now(), RandomState::new()));
+    let (began, random) = &*BEGAN;
+    let runtime = Handle::current().id();
+    let earlier = Duration::from_nanos(u64::from(random.hash_one(runtime) as u32));
+    let now = Instant::now();
+    let since = now.into_std().saturating_duration_since(*began) + earlier;
+    now + until_next(since, period, |beat| random.hash_one((runtime, beat)))
+}
+
+/// From a moment to the next beat behind it.
+fn until_next(since: Duration, period: Duration, draw: impl Fn(u64) -> u64) -> Duration {
+    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let (since, period) = (nanoseconds(since), nanoseconds(period).max(1));
+    let at = |beat: u64| beat.saturating_mul(period).saturating_add(draw(beat) % period.div_ceil(LATE_PART));
+    let this = since / period;
+    let next = if at(this) > since { at(this) } else { at(this + 1) };
+    Duration::from_nanos(next - since)
 }
 
 /// tokio, as openraft asks for it. Only the timer by which its groups beat sleeps until a moment instead of for a while:
@@ -88,12 +104,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beat_is_never_now_and_never_further_than_the_period() {
+    fn beats_come_once_in_a_period_and_are_a_little_late() {
         let milliseconds = Duration::from_millis;
-        for (since, wait) in [(0, 225), (1, 224), (224, 1), (225, 225), (449, 1)] {
-            assert_eq!(until_next(milliseconds(since), milliseconds(225)), milliseconds(wait), "{since}");
+        // The first is on time, the second 50 ms late, and so on.
+        let late = |beat: u64| (beat % 2) * 50_000_000;
+        for (since, wait) in [(0, 275), (1, 274), (225, 50), (274, 1), (275, 175), (449, 1), (450, 275)] {
+            assert_eq!(until_next(milliseconds(since), milliseconds(225), late), milliseconds(wait), "{since}");
         }
-        assert_eq!(until_next(milliseconds(5), Duration::ZERO), Duration::from_nanos(1));
+        assert_eq!(until_next(milliseconds(5), Duration::ZERO, late), Duration::from_nanos(1));
+        for draw in [0, 7, u64::MAX - 1, u64::MAX] {
+            for since in 0..1000 {
+                let wait = until_next(milliseconds(since), milliseconds(225), |_| draw);
+                assert!(!wait.is_zero() && wait <= milliseconds(225), "{draw} {since} {wait:?}");
+            }
+        }
     }
 
     #[tokio::test]

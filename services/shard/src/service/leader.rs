@@ -12,17 +12,14 @@ use proto::{
     raft::v1::{ProposedCommand, RecordPresence, proposed_command::Kind},
     shard::v1::{self, shard_frame::Body},
 };
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::{MissedTickBehavior, interval_at},
-};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::receivers::Claims;
 use crate::{
     ShardMetrics,
     group::{Group, Leadership, Refusal},
-    raft::rhythm::next_beat,
+    raft::rhythm::beat,
     sessions::{Call, CallEvent, LinkId, Now, Sessions, TooManyCalls},
     state::{self, Effect},
     store::{EffectReceiver, StoreError},
@@ -317,17 +314,15 @@ impl Leader {
     }
 
     async fn handle_timeouts(&self) {
-        let mut ticks = every(TIMEOUTS_EVERY);
         loop {
-            ticks.tick().await;
+            beat(TIMEOUTS_EVERY).await;
             self.change(Sessions::handle_timeout);
         }
     }
 
     async fn write_presence(&self) {
-        let mut ticks = every(PRESENCE_EVERY);
         loop {
-            ticks.tick().await;
+            beat(PRESENCE_EVERY).await;
             for _ in 0..PRESENCE_COMMANDS_MAX {
                 let rows = self.change(|sessions, _| sessions.take_unwritten(PRESENCE_ROWS_MAX)).unwrap_or_default();
                 if rows.is_empty() {
@@ -347,9 +342,8 @@ impl Leader {
     }
 
     async fn expire_clients(&self) {
-        let mut ticks = every(EXPIRE_CLIENTS_EVERY);
         loop {
-            ticks.tick().await;
+            beat(EXPIRE_CLIENTS_EVERY).await;
             let idle_since = now().time.unix_microseconds() - CLIENT_IDLE_MAX.as_micros() as i64;
             while let Ok(Some(expired)) = self.group.view().and_then(|view| state::expired_clients(&view, idle_since))
                 && self.propose(Kind::ExpireClients(expired)).await.is_ok()
@@ -358,10 +352,9 @@ impl Leader {
     }
 
     async fn expire_messages(&self) {
-        let mut ticks = every(EXPIRE_MESSAGES_EVERY);
         let mut queued = self.metrics.queued_of_group();
         loop {
-            ticks.tick().await;
+            beat(EXPIRE_MESSAGES_EVERY).await;
             let time = now().time.unix_microseconds();
             while let Ok(true) = self.group.view().and_then(|view| state::has_expired(&view, time))
                 && self.propose(Kind::ExpireMessages(v1::ExpireMessages {})).await.is_ok()
@@ -415,10 +408,4 @@ pub fn now() -> Now {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let microseconds = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);
     Now { instant: Instant::now(), time: Timestamp::from_unix_microseconds(microseconds) }
-}
-
-fn every(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval_at(next_beat(period), period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
