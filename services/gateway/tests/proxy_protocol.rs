@@ -91,7 +91,7 @@ fn violations_are_named() {
     assert_eq!(whole(b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 8883\r\n"), Err(Violation::TextHeader));
     assert_eq!(whole(b"PROXY UNKNOWN\r\n"), Err(Violation::TextHeader));
     assert_eq!(whole(b"PROBE"), Err(Violation::NoHeader));
-    let wrong_signature = [&SIGNATURE[..11], b"\r\n"].concat();
+    let wrong_signature = [&SIGNATURE[..11], b"\r"].concat();
     assert_eq!(whole(&[wrong_signature, vec![0; 16]].concat()), Err(Violation::NoHeader));
     assert_eq!(whole(&header(0x11, 0x11, &ipv4_block())), Err(Violation::Version(1)));
     assert_eq!(whole(&header(0x31, 0x11, &ipv4_block())), Err(Violation::Version(3)));
