@@ -15,7 +15,7 @@ help:
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
-	@echo 'make kafka-faults  the event log on three real Kafka brokers, of which one and then two are killed'
+	@echo 'make kafka-faults  the event log on three real Kafka brokers that are killed, and on one with TLS and passwords'
 	@echo 'make fmt       format the sources'
 	@echo
 	@echo 'What the system lacks is installed first on Debian and Ubuntu; elsewhere you get a list.'
@@ -46,7 +46,7 @@ fuzz:
 
 kafka-faults:
 	@$(prerequisites) build
-	$(cargo) test --profile ci --locked -p ironhub-tests --test it kafka_faults:: -- --ignored --nocapture
+	$(cargo) test --profile ci --locked -p ironhub-tests --test it kafka_ -- --ignored --nocapture
 
 fmt:
 	cargo fmt --all
