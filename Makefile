@@ -17,7 +17,7 @@ help:
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
-	@echo 'make kafka-faults  the event log on three real Kafka brokers, of which one and then two are killed'
+	@echo 'make kafka-faults  the event log on three real Kafka brokers that are killed, and on one with TLS and passwords'
 	@echo 'make fmt       format the sources'
 	@echo
 	@echo 'What the system lacks is installed first on Debian and Ubuntu; elsewhere you get a list.'
@@ -61,7 +61,7 @@ fuzz:
 
 kafka-faults:
 	@$(prerequisites) build
-	$(cargo) test --profile ci --locked --workspace --test it kafka_faults:: -- --ignored --nocapture
+	$(cargo) test --profile ci --locked --workspace --test it kafka_ -- --ignored --nocapture
 
 fmt:
 	cargo fmt --all

@@ -37,6 +37,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a broker of its own; `make kafka-faults`"]
 async fn a_log_in_a_kafka_with_tls_and_passwords() -> TestResult {
     let folder = tempfile::tempdir()?;
     let authority = Authority::root("brokers")?;
