@@ -31,6 +31,7 @@ pub struct Config {
     pub seeds: Vec<String>,
 
     /// URI of this node's services, as other nodes reach it. Empty: what `initial_members` says, or nobody does.
+    #[serde(skip)]
     pub address: String,
     /// What people call this node, such as the name of its pod. Empty: its node id.
     pub name: String,
