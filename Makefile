@@ -61,7 +61,7 @@ fuzz:
 
 kafka-faults:
 	@$(prerequisites) build
-	$(cargo) test --profile ci --locked --workspace --test it kafka_ -- --ignored --nocapture
+	$(cargo) test --profile ci --locked --workspace --test it kafka_ -- --ignored --nocapture --test-threads=1
 
 fmt:
 	cargo fmt --all
