@@ -1,7 +1,7 @@
 # `make` prints what the targets do. Nothing here is needed to use cargo directly, except that without
 # deploy/development/cargo RocksDB is built by its crate: 30 CPU minutes for each profile instead of 5 once.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster chaos release test sim fuzz kafka-faults fmt
+.PHONY: help run cluster chaos release test test-kubernetes sim fuzz kafka-faults fmt
 
 cargo := deploy/development/cargo
 prerequisites := deploy/development/prerequisites
@@ -14,6 +14,7 @@ help:
 	@echo 'make cluster   build and start a cluster of processes: 3 shards, 2 gateways, Kafka, haproxy (DO=stop|status|addresses)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
+	@echo 'make test-kubernetes  the Helm chart on a fresh Kubernetes of three nodes, made for it (root; the first time 10 more minutes)'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
@@ -42,6 +43,11 @@ release:
 
 test:
 	@deploy/development/check
+
+test-kubernetes:
+	@$(prerequisites) test
+	$(cargo) build --profile ci --locked --package hub
+	@IRONHUB_BINARY="$${IRONHUB_BINARY:-$$(deploy/development/target-folder)/ci/ironhub}" tests/kubernetes/run
 
 # Built like the tests, so that a seed that CI printed comes to the same here.
 sim:
