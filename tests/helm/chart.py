@@ -1,6 +1,7 @@
 """The chart under test, and Helm: IRONHUB_HELM names the program."""
 
 import difflib
+import functools
 import json
 import os
 import pathlib
@@ -44,12 +45,15 @@ def cases():
     return sorted(file.stem for file in (HERE / "cases").glob("*.yaml"))
 
 
+@functools.cache
+def rendered(case=None):
+    return render(BASE) if case is None else render(BASE, HERE / "cases" / f"{case}.yaml")
+
+
 def snapshot(case=None):
     """The whole rendering of the base; of a case, what it changes in that."""
-    base = render(BASE)
     if case is None:
-        return base
-    rendered = render(BASE, HERE / "cases" / f"{case}.yaml")
-    lines = difflib.unified_diff(base.splitlines(), rendered.splitlines(), n=2, lineterm="")
+        return rendered()
+    lines = difflib.unified_diff(rendered().splitlines(), rendered(case).splitlines(), n=2, lineterm="")
     # Where the lines stand is no news.
     return "".join(("@@" if line.startswith("@@") else line) + "\n" for line in list(lines)[2:])

@@ -1,7 +1,10 @@
 """What the chart renders, and what it refuses."""
 
 import json
+import os
 import re
+import subprocess
+import textwrap
 
 import chart
 import pytest
@@ -63,6 +66,23 @@ def test_a_wrong_value_is_refused_by_name(setting, words):
     with pytest.raises(ValueError) as refused:
         chart.render(chart.BASE, sets=[setting])
     assert words in str(refused.value)
+
+
+@pytest.mark.skipif("IRONHUB_BINARY" not in os.environ, reason="IRONHUB_BINARY names no hub")
+@pytest.mark.parametrize("role", ["gateway", "shard"])
+@pytest.mark.parametrize("case", [None, *chart.cases()])
+def test_the_hub_takes_the_configuration(tmp_path, case, role):
+    """With the settings on the command line."""
+    rendered = chart.rendered(case)
+    configuration = tmp_path / "configuration.toml"
+    text = re.search(rf"^  {role}\.toml: \|\n((?:    .*\n)+)", rendered, re.MULTILINE)[1]
+    configuration.write_text(textwrap.dedent(text))
+    container = rendered[rendered.index(f"            - --config=/configuration/{role}.toml") :]
+    settings = re.findall(r"--set=[^\s\"]+", container[: container.index("env:")])
+    command = [os.environ["IRONHUB_BINARY"], role, "--config", configuration, *settings, "--print-config"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
+    assert len(settings) >= 1 and "0.0.0.0" in result.stdout
 
 
 def test_the_schema_knows_the_values_and_no_others(tmp_path):
