@@ -46,6 +46,7 @@ tolerations:
 startupProbe:
   httpGet: {path: /healthz, port: admin}
   periodSeconds: 1
+  timeoutSeconds: 5
   failureThreshold: 120
 livenessProbe:
   httpGet: {path: /healthz, port: admin}

@@ -1,0 +1,41 @@
+"""The hub of the release, described as `hub.json` describes one, so that the SDK suites and the load find it."""
+
+import base64
+import json
+import pathlib
+
+import hub
+import kubernetes
+
+POLICIES = ["iothubowner", "service", "device", "registryRead", "registryReadWrite"]
+
+
+class InstalledHub(hub.Hub):
+    """Reached by the name of its Service."""
+
+    def __init__(self, folder):
+        self.file = pathlib.Path(folder) / "hub.json"
+        self.file.write_text(json.dumps(describe(folder)))
+        super().__init__(self.file)
+
+
+def describe(folder):
+    authority = pathlib.Path(folder) / "authority.pem"
+    secret = json.loads(kubernetes.kubectl("get", "secret", f"{kubernetes.RELEASE}-server-tls", "-o", "json"))
+    authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+    strings = {policy: connection_string(policy) for policy in POLICIES}
+    parts = dict(part.split("=", 1) for part in strings["service"].split(";"))
+    host_name, policy, key = parts["HostName"], parts["SharedAccessKeyName"], parts["SharedAccessKey"]
+    events = f"Endpoint=sb://{host_name}/;SharedAccessKeyName={policy};SharedAccessKey={key};EntityPath=events"
+    return {
+        "hostName": host_name,
+        "certificateAuthorityFile": str(authority),
+        "address": host_name,
+        "ports": {"mqtt": 8883, "amqp": 5671, "https": 443, "emulator": None, "admin": 9600},
+        "connectionStrings": strings,
+        "eventHubCompatible": {"connectionString": events, "name": "events"},
+    }
+
+
+def connection_string(policy):
+    return json.loads(kubernetes.ironhub("policy", "show", policy, "--json"))["primaryConnectionString"]

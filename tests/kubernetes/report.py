@@ -1,0 +1,42 @@
+"""What a run saw: steps with their times, figures, violations."""
+
+import contextlib
+import subprocess
+import time
+import traceback
+
+from kubernetes import CommandFailed
+
+
+class Report:
+    def __init__(self):
+        self.violations, self.figures, self.steps = [], {}, 0
+
+    def say(self, text):
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    @contextlib.contextmanager
+    def step(self, name):
+        """One thing that is done and must succeed; the run goes on after one that did not."""
+        start = time.monotonic()
+        self.steps += 1
+        try:
+            yield
+            self.say(f"ok {time.monotonic() - start:5.1f} s  {name}")
+        except (CommandFailed, subprocess.TimeoutExpired, OSError, ValueError, KeyError) as error:
+            self.violation(f"{name}: {error}")
+            traceback.print_exc()
+
+    def violation(self, text):
+        self.violations.append(text)
+        self.say(f"VIOLATION {text}")
+
+    def expect(self, truth, text):
+        if not truth:
+            self.violation(text)
+
+    def figure(self, name, value, unit, must=None):
+        self.figures[name] = f"{value:.1f} {unit}" if isinstance(value, float) else f"{value} {unit}"
+        self.say(f"figure: {name}: {self.figures[name]}")
+        if must is not None and value > must:
+            self.violation(f"{name} is {self.figures[name]}, must be {must} {unit} at most")
