@@ -15,7 +15,8 @@ help:
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
-	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
+	@echo 'make chaos     a cluster in namespaces under load while its parts, links, disks and clocks fail (MINUTES=5 SEED=1 DEVICES=6,'
+	@echo '               ONLY=split: one kind of fault); a verdict at the end; wants root'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
 	@echo 'make kafka-faults  the event log on three real Kafka brokers that are killed, and on one with TLS and passwords'
 	@echo 'make fmt       format the sources'
@@ -51,10 +52,10 @@ sim:
 
 MINUTES ?= 5
 chaos:
-	@$(prerequisites) test
+	@$(prerequisites) chaos
 	$(cargo) build --profile ci --locked --package hub
 	@IRONHUB_BINARY="$${IRONHUB_BINARY:-$$(deploy/development/target-folder)/ci/ironhub}" \
-		tests/chaos/run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES))
+		tests/chaos/run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES)) $(if $(ONLY),--only $(ONLY))
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)

@@ -10,7 +10,7 @@ import hub
 SCRIPT = pathlib.Path(__file__).parents[3] / "deploy" / "development" / "cluster"
 NETWORK = "127.0.52"
 # Every part that may die without the hub being gone.
-PARTS = ["shard-1", "shard-2", "shard-3", "gateway-1", "gateway-2", "haproxy", "kafka"]
+PARTS = ["shard-1", "shard-2", "shard-3", "gateway-1", "gateway-2", "haproxy", "kafka-1"]
 
 
 class Cluster(hub.Hub):
