@@ -22,7 +22,8 @@ class Cluster(hub.Hub):
             self._folder / "certificates" / "server",
         )
         self._run("start")
-        super().__init__(self._folder / "gateway-1" / "hub.json")
+        self.data_dir = self._folder / "gateway-1"
+        super().__init__(self.data_dir / "hub.json")
 
     def kill(self, part):
         """kill -9."""
