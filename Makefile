@@ -16,7 +16,8 @@ help:
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
 	@echo 'make test-kubernetes  the Helm chart on a fresh Kubernetes of three nodes, made for it (root; the first time 10 more minutes)'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
-	@echo 'make chaos     a cluster of processes under load while its parts die (MINUTES=5 SEED=1 DEVICES=6); a verdict at the end'
+	@echo 'make chaos     a cluster in namespaces under load while its parts, links, disks and clocks fail (MINUTES=5 SEED=1 DEVICES=6,'
+	@echo '               ONLY=split: one kind of fault); a verdict at the end; wants root'
 	@echo 'make fuzz      run the libFuzzer targets by hand, a minute each (TARGET=sas_token SECONDS=600: one, longer)'
 	@echo 'make kafka-faults  the event log on three real Kafka brokers that are killed, and on one with TLS and passwords'
 	@echo 'make fmt       format the sources'
@@ -57,10 +58,10 @@ sim:
 
 MINUTES ?= 5
 chaos:
-	@$(prerequisites) test
+	@$(prerequisites) chaos
 	$(cargo) build --profile ci --locked --package hub
 	@IRONHUB_BINARY="$${IRONHUB_BINARY:-$$(deploy/development/target-folder)/ci/ironhub}" \
-		tests/chaos/run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES))
+		tests/chaos/run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(DEVICES),--devices $(DEVICES)) $(if $(ONLY),--only $(ONLY))
 
 fuzz:
 	@deploy/development/fuzz "$(TARGET)" $(SECONDS)

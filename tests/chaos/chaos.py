@@ -14,6 +14,8 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "sdk" / "python"))
 
 import faults  # noqa: E402
+import network  # noqa: E402
+from history import History  # noqa: E402
 from load import Load  # noqa: E402
 from running_cluster import RunningCluster  # noqa: E402
 
@@ -26,7 +28,8 @@ def parse():
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--devices", type=int, default=6)
-    parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
+    parser.add_argument("--only", action="append", help="a fault, such as kill or split; may be repeated")
+    parser.add_argument("--keep", action="store_true", help="keep the history and the logs")
     return parser.parse_args()
 
 
@@ -40,15 +43,25 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ironhub-chaos-"))
     # What the SDKs say of lost connections is no news here.
     sys.stderr = open(folder / "sdk-log", "a", buffering=1)
+    history = History(folder / "history")
+
+    def tell(text):
+        say(text)
+        history.fault(text)
+
+    network.build()
     cluster = RunningCluster(folder)
     os.environ["REQUESTS_CA_BUNDLE"] = cluster.certificate_authority_file
     violations = []
-    load = Load(cluster, arguments.devices)
+    load = Load(cluster, arguments.devices, history)
     try:
         load.start()
-        counts, unexpected = faults.inject(cluster, random.Random(arguments.seed), arguments.minutes * 60, say)
+        chosen = faults.named(arguments.only)
+        counts, unexpected = faults.inject(
+            cluster, random.Random(arguments.seed), arguments.minutes * 60, tell, chosen
+        )
         violations += unexpected
-        say("heals")
+        tell("heals")
         violations += cluster.heal(HEALING_SECONDS)
         violations += load.wait_until_all_go_on(HEALING_SECONDS)
         load.stop()
@@ -65,9 +78,10 @@ def main():
     for violation in violations:
         say(f"VIOLATION {violation}")
     if violations or arguments.keep:
-        say(f"data and logs: {folder}")
+        cluster.keep_logs()
+        say(f"history and logs: {folder}")
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        cluster.remove()
     print(f"chaos: seed {arguments.seed}, {len(violations)} violations", flush=True)
     return 1 if violations else 0
 

@@ -10,7 +10,7 @@ import hub
 SCRIPT = pathlib.Path(__file__).parents[3] / "deploy" / "development" / "cluster"
 NETWORK = "127.0.52"
 # Every part that may die without the hub being gone.
-PARTS = ["shard-1", "shard-2", "shard-3", "gateway-1", "gateway-2", "haproxy", "kafka"]
+PARTS = ["shard-1", "shard-2", "shard-3", "gateway-1", "gateway-2", "haproxy", "kafka-1"]
 
 
 class Cluster(hub.Hub):
@@ -22,7 +22,8 @@ class Cluster(hub.Hub):
             self._folder / "certificates" / "server",
         )
         self._run("start")
-        super().__init__(self._folder / "gateway-1" / "hub.json")
+        self.data_dir = self._folder / "gateway-1"
+        super().__init__(self.data_dir / "hub.json")
 
     def kill(self, part):
         """kill -9."""

@@ -22,14 +22,15 @@ WHY_NOT = f"no hub can be started and ended without {', '.join(MISSING)}"
 class RestartableHub(hub.Hub):
     def __init__(self, folder):
         self._folder = pathlib.Path(folder)
+        self.data_dir = self._folder / "data"
         self._address = os.environ["IRONHUB_SDK_RESTART_ADDRESS"]
-        shutil.copytree(os.environ["IRONHUB_SDK_RESTART_DATA_DIR"], self._folder / "data")
+        shutil.copytree(os.environ["IRONHUB_SDK_RESTART_DATA_DIR"], self.data_dir)
         self.start()
-        super().__init__(self._folder / "data" / "hub.json")
+        super().__init__(self.data_dir / "hub.json")
 
     def start(self):
         """Returns when it listens."""
-        names = ["--data-dir", self._folder / "data", "--listen-address", self._address, "--host-name", self._address]
+        names = ["--data-dir", self.data_dir, "--listen-address", self._address, "--host-name", self._address]
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen([os.environ["IRONHUB_BINARY"], "all", *names], stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -43,7 +44,7 @@ class RestartableHub(hub.Hub):
             socket.create_connection((self._address, 8883), timeout=1).close()
         except OSError:
             return False
-        return (self._folder / "data" / "hub.json").exists()
+        return (self.data_dir / "hub.json").exists()
 
     def resident_bytes(self):
         """Memory of the process that is not swapped out or given back."""

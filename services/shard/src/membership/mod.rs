@@ -15,6 +15,7 @@
 //! vote. A node that cannot be reached keeps its replicas until somebody says `remove` or `drain`.
 
 mod driver;
+mod hand_over;
 mod nodes;
 mod observe;
 pub mod placement;

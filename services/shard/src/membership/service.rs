@@ -60,6 +60,30 @@ impl MembershipService {
         self.groups.hub()
     }
 
+    /// This node's id.
+    pub fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    /// Every group of this node.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|leader| &leader.group)
+    }
+
+    /// Gives a leadership of this node to that voter. Answers for how long the group took no commands.
+    pub async fn transfer(&self, group: &Group, to: NodeId) -> Result<Duration, String> {
+        let (group, id) = (group.clone(), group.id().0);
+        let successor = self.member(&group, to).map_err(|status| status.message().to_owned())?;
+        let elect = async move |last: LogId| {
+            let last_log_id = Some(convert::log_id_to_proto(&last));
+            let asked = successor.elect(v1::ElectRequest { group: id, last_log_id }).await;
+            asked.map_err(|status| status.message().to_owned())
+        };
+        // It ends whatever becomes of who asked.
+        let transferring = tokio::spawn(async move { group.transfer_leadership(to, elect).await });
+        transferring.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
     fn group(&self, group: u32) -> Result<&Group, Status> {
         let leader = self.groups.get(group).ok_or_else(|| Status::not_found(format!("no group {group} here")))?;
         Ok(&leader.group)
@@ -146,16 +170,8 @@ impl Membership for MembershipService {
         request: Request<v1::TransferLeadershipRequest>,
     ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
         let request = request.into_inner();
-        let group = self.group(request.group)?.clone();
-        let successor = self.member(&group, request.to_node_id)?;
-        let elect = async move |last: LogId| {
-            let last_log_id = Some(convert::log_id_to_proto(&last));
-            let asked = successor.elect(v1::ElectRequest { group: request.group, last_log_id }).await;
-            asked.map_err(|status| status.message().to_owned())
-        };
-        let transferring = tokio::spawn(async move { group.transfer_leadership(request.to_node_id, elect).await });
-        let gap = transferring.await.map_err(internal)?;
-        let gap = gap.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let gap = self.transfer(self.group(request.group)?, request.to_node_id).await;
+        let gap = gap.map_err(Status::failed_precondition)?;
         Ok(Response::new(v1::TransferLeadershipResponse { gap_milliseconds: milliseconds(gap) }))
     }
 

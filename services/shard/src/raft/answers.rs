@@ -7,7 +7,7 @@ use proto::raft::v1::{self, request, response};
 use tokio::{sync::mpsc, task::yield_now};
 use tonic::{Status, Streaming};
 
-use super::{RaftService, convert::Missing, server::Unserved};
+use super::{NodeId, RaftService, convert::Missing, server::Unserved};
 
 /// Requests of one group under way on one stream: a group that is stuck in its disk is asked again and again.
 const GROUP_IN_FLIGHT_MAX: usize = 16;
@@ -16,18 +16,20 @@ const FRAME_RESPONSES_MAX: usize = 512;
 
 type Frames = mpsc::Sender<Result<v1::Responses, Status>>;
 
-/// Answers until the peer closes the stream, or it is lost. A slow group holds up none of the others.
+/// Answers until the peer closes the stream, or it is lost; then somebody has to lead in its place. A slow group holds up none of the others.
 pub async fn serve(service: &RaftService, mut requests: Streaming<v1::Requests>, frames: Frames) {
     let mut in_flight = FuturesUnordered::new();
     let mut groups = InFlight::default();
+    let mut leading = HashMap::new();
     let mut answered: Vec<v1::Response> = Vec::new();
     loop {
         let has_room = answered.len() < FRAME_RESPONSES_MAX;
         tokio::select! {
             message = requests.message(), if has_room => {
-                let Ok(Some(frame)) = message else { return };
+                let Ok(Some(frame)) = message else { break };
                 for request in frame.requests {
                     let group = group_of(&request);
+                    leading.extend(leader_of(&request).map(|leader| (group, leader)));
                     if groups.begin(group) {
                         let answer = answer(service, request);
                         in_flight.push(async move { (group, answer.await) });
@@ -50,9 +52,12 @@ pub async fn serve(service: &RaftService, mut requests: Streaming<v1::Requests>,
             }
             permit = frames.reserve(), if !answered.is_empty() => match permit {
                 Ok(permit) => permit.send(Ok(v1::Responses { responses: std::mem::take(&mut answered) })),
-                Err(_) => return,
+                Err(_) => break,
             },
         }
+    }
+    for (group, leader) in leading {
+        service.leader_is_gone(group, leader);
     }
 }
 
@@ -86,6 +91,14 @@ fn group_of(request: &v1::Request) -> u32 {
         Some(request::Body::AppendEntries(append)) => append.group,
         Some(request::Body::Vote(vote)) => vote.group,
         None => 0,
+    }
+}
+
+/// Only leaders send entries, and heartbeats.
+fn leader_of(request: &v1::Request) -> Option<NodeId> {
+    match &request.body {
+        Some(request::Body::AppendEntries(append)) => Some(append.vote.as_ref()?.leader_id.as_ref()?.node_id),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `exchange`, `answers`: both ends of the stream that carries the votes, heartbeats and entries of all groups.
 //! - `snapshots`, `transfers`: the rows of a group, a few snapshots at once.
 //! - `rhythm`: when timers go off.
+//! - `succession`: who asks for votes when a leader's stream has ended.
 //! - `server`: what other nodes call.
 //!
 //! Only this folder, [`crate::store`] and [`crate::group`] name openraft; disks and wires carry `proto::raft`.
@@ -22,6 +23,7 @@ mod peers;
 pub mod rhythm;
 mod server;
 mod snapshots;
+mod succession;
 mod to_node;
 mod transfers;
 mod types;

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Clocks, LogId, Raft, Transfers, answers, convert,
+    Clocks, LogId, NodeId, Raft, Transfers, answers, convert,
     peers::MESSAGE_BYTES_MAX,
     snapshots::{self, internal},
+    succession,
     transfers::Direction,
 };
 use crate::store::{Database, DiskReserve, SnapshotData, Staged};
@@ -79,6 +80,13 @@ impl RaftService {
     fn served(&self, group: u32) -> Result<&Served, Unserved> {
         let groups = self.groups.get().ok_or(Unserved::Starting)?;
         groups.get(&GroupId(group)).map(Arc::as_ref).ok_or(Unserved::NoGroup(group))
+    }
+
+    /// The stream of a node that led the group has ended.
+    pub(super) fn leader_is_gone(&self, group: u32, leader: NodeId) {
+        let Ok(raft) = self.group(group) else { return };
+        let stopping = self.stopping.clone();
+        tokio::spawn(async move { stopping.run_until_cancelled(succession::succeed(&raft, group, leader)).await });
     }
 
     pub(super) async fn append_entries(

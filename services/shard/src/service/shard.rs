@@ -183,8 +183,10 @@ impl Shard {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Answers what was read, closes the streams of gateways, stops serving, and closes the disk.
+    /// Lets others lead what it leads, answers what was read, closes the streams of gateways, stops serving, and closes
+    /// the disk.
     pub async fn shutdown(self) {
+        self.membership.hand_over().await;
         let Self { node, groups, membership, driver, mut leaders, servers, leading, serving, .. } = self;
         serving.cancel();
         leading.cancel();
