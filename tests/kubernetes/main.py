@@ -11,6 +11,7 @@ for folder in (HERE, HERE.parent / "chaos", HERE.parent / "sdk" / "python"):
     sys.path.insert(0, str(folder))
 
 import kubernetes  # noqa: E402
+from history import History  # noqa: E402
 from observed_load import ObservedLoad  # noqa: E402
 from report import Report  # noqa: E402
 from scenarios import install, nodes, pods, reinstall, upgrade  # noqa: E402
@@ -26,14 +27,14 @@ def parse():
     return parser.parse_args()
 
 
-def under_load(report, hub, arguments):
+def under_load(report, hub, arguments, history):
     """What devices and back ends must not notice, or not for long."""
     scenarios = {
         "pods": lambda load: pods.run(report, load),
         "nodes": lambda load: nodes.run(report, load),
         "upgrade": lambda load: upgrade.run(report, load, VALUES, arguments.upgrade_tag),
     }
-    load = ObservedLoad(hub, arguments.devices, report)
+    load = ObservedLoad(hub, arguments.devices, history, report)
     try:
         load.start()
         for name, scenario in scenarios.items():
@@ -57,16 +58,16 @@ def main():
     report, start = Report(), time.monotonic()
     try:
         hub = install.run(report, folder, VALUES)
-        under_load(report, hub, arguments)
+        under_load(report, hub, arguments, History(pathlib.Path(folder) / "history"))
         if "reinstall" in arguments.only:
             reinstall.run(report, hub, VALUES)
     except Exception as error:
         report.violation(f"{type(error).__name__}: {error}")
     if report.violations:
         print(kubernetes.explain())
-        report.say(f"logs of the SDKs: {folder}")
+        report.say(f"history of the operations, logs of the SDKs: {folder}")
     minutes = (time.monotonic() - start) / 60
-    figures = "; ".join(f"{name} {value}" for name, value in report.figures.items())
+    figures = "; ".join(f"{name} {value:.1f} s" for name, value in report.figures.items())
     print(f"kubernetes: {report.steps} steps in {minutes:.1f} min, {len(report.violations)} violations; {figures}", flush=True)
     return 1 if report.violations else 0
 

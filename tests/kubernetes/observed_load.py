@@ -6,16 +6,17 @@ from load import Load
 
 
 class ObservedLoad(Load):
-    def __init__(self, hub, devices, report):
-        super().__init__(hub, devices)
-        self._report = report
+    def __init__(self, hub, devices, history, report):
+        super().__init__(hub, devices, history)
+        self._history, self._report = history, report
 
     @contextlib.contextmanager
     def phase(self, name, recovery_seconds=60, without_service_max=None):
         """Something happens meanwhile; afterwards everybody must go on. The figure: how long a device sent nothing that was acknowledged."""
         for worker in self.workers:
             worker.longest_seconds = 0.0
-        failed = sum(worker.failed for worker in self.workers)
+        failed = self._failed()
+        self._history.fault(name)
         try:
             yield
         finally:
@@ -25,5 +26,7 @@ class ObservedLoad(Load):
             longest = max(worker.longest_seconds for worker in telemetry)
             self._report.figure(f"{name}: longest without service", longest, "s", without_service_max)
             others = max(worker.longest_seconds for worker in self.workers)
-            failed = sum(worker.failed for worker in self.workers) - failed
-            self._report.say(f"  any operation: {others:.1f} s; {failed} operations failed and were tried again")
+            self._report.say(f"  any operation: {others:.1f} s; {self._failed() - failed} operations failed")
+
+    def _failed(self):
+        return sum(len(worker.failed) for worker in self.workers)

@@ -36,7 +36,8 @@ class Report:
             self.violation(text)
 
     def figure(self, name, value, unit, must=None):
-        self.figures[name] = f"{value:.1f} {unit}" if isinstance(value, float) else f"{value} {unit}"
-        self.say(f"figure: {name}: {self.figures[name]}")
+        """Of several of one name the largest is kept."""
+        self.say(f"figure: {name}: {value:.1f} {unit}")
+        self.figures[name] = max(value, self.figures.get(name, 0))
         if must is not None and value > must:
-            self.violation(f"{name} is {self.figures[name]}, must be {must} {unit} at most")
+            self.violation(f"{name} is {value:.1f} {unit}, must be {must} {unit} at most")

@@ -84,6 +84,20 @@ labels:
 {{ .Values.certificates.secrets.tickets | default (printf "%s-tickets" (include "ironhub.name" .)) }}
 {{- end }}
 
+{{/* The Secret with the owner's key that the operator uses. */}}
+{{- define "ironhub.ownerSecret" -}}
+{{ .Values.operator.ownerSecret | default (printf "%s-owner" (include "ironhub.name" .)) }}
+{{- end }}
+
+{{/* The number of shards: the operator's, once it looks after them. */}}
+{{- define "ironhub.shardReplicas" -}}
+{{- $there := dict -}}
+{{- if .Values.operator.enabled -}}
+{{- $there = lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-shard" (include "ironhub.name" .)) | default dict -}}
+{{- end -}}
+{{ dig "spec" "replicas" .Values.shard.replicas $there }}
+{{- end }}
+
 {{- define "ironhub.kafkaServers" -}}
 {{- if .Values.kafka.development.enabled -}}
 {{ include "ironhub.name" . }}-kafka.{{ .Release.Namespace }}.svc:9092

@@ -72,7 +72,7 @@ readinessProbe:
 listen_address = "0.0.0.0"
 {{- end }}
 
-{{- define "ironhub.commonSections" -}}
+{{- define "ironhub.logAndAdmin" -}}
 [log]
 format = {{ .Values.log.format | toJson }}
 filter = {{ .Values.log.filter | toJson }}
@@ -81,6 +81,10 @@ filter = {{ .Values.log.filter | toJson }}
 [admin]
 address = "0.0.0.0"
 port = 9600
+{{- end }}
+
+{{- define "ironhub.commonSections" -}}
+{{ include "ironhub.logAndAdmin" . }}
 
 [peer]
 authority_file = "/certificates/peer/ca.crt"
