@@ -63,7 +63,9 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
             config.check()?;
             server(&config.log.clone(), role::shard(config))
         }
-        Command::PrepareCluster(arguments) => certificates::prepare_cluster(&arguments),
+        Command::PrepareCluster(arguments) => {
+            client()?.block_on(certificates::prepare_cluster(&arguments, environment))
+        }
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
         Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),
         Command::Twin { target, command } => client()?.block_on(command::twin::run(target, command, environment)),

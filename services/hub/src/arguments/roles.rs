@@ -64,4 +64,8 @@ pub struct PrepareClusterArguments {
     /// Name or address under which clients reach the hub, for the server certificate; may be repeated
     #[arg(long = "host-name", value_name = "NAME")]
     pub host_names: Vec<String>,
+    /// In a pod of Kubernetes: keep it all in Secrets of its namespace, whose names begin with PREFIX, and use the folder
+    /// for as long as it takes. Needs leave to get, create and update them
+    #[arg(long, value_name = "PREFIX")]
+    pub kubernetes_secrets: Option<String>,
 }

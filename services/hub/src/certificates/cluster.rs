@@ -9,18 +9,28 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{authority::Authority, own_certificate, server};
-use crate::{arguments::PrepareClusterArguments, files, role::ticket_secret};
+use super::{authority::Authority, kubernetes::KubernetesApi, own_certificate, secrets, server};
+use crate::{arguments::PrepareClusterArguments, configuration::Environment, files, role::ticket_secret};
 
 const VALIDITY: Duration = Duration::days(397);
 /// Renewed when less than this is left.
 const RENEW_BEFORE: Duration = Duration::days(132);
 
-/// Makes the folder what `ironhub prepare-cluster --help` says, keeps what is good, and prints what it did.
-pub fn prepare_cluster(arguments: &PrepareClusterArguments) -> anyhow::Result<()> {
-    let (peer, public) = (arguments.directory.join("peer"), arguments.directory.join("server"));
-    files::make_folder(&peer)?;
-    files::make_folder(&public)?;
+/// Does what `ironhub prepare-cluster --help` says, and prints what it did.
+pub async fn prepare_cluster(arguments: &PrepareClusterArguments, environment: &Environment) -> anyhow::Result<()> {
+    let (folder, prefix) = (&arguments.directory, &arguments.kubernetes_secrets);
+    files::make_folder(&folder.join("peer"))?;
+    files::make_folder(&folder.join("server"))?;
+    let Some(prefix) = prefix else { return prepare(folder, &arguments.host_names) };
+    let api = KubernetesApi::of_this_pod(environment)?;
+    let found = secrets::load(&api, prefix, folder).await?;
+    prepare(folder, &arguments.host_names)?;
+    secrets::store(&api, prefix, folder, found).await
+}
+
+/// Completes the folder; what is good stays.
+pub fn prepare(folder: &Path, host_names: &[String]) -> anyhow::Result<()> {
+    let (peer, public) = (folder.join("peer"), folder.join("server"));
     let authority = Authority::open_or_make(&peer)?;
     for role in Role::ALL {
         if is_current(&peer, role) {
@@ -30,7 +40,7 @@ pub fn prepare_cluster(arguments: &PrepareClusterArguments) -> anyhow::Result<()
             println!("{role}: a new certificate");
         }
     }
-    own_certificate(&public, &server::names(&arguments.host_names))?;
+    own_certificate(&public, &server::names(host_names))?;
     ticket_secret::load_or_draw(&ticket_secret::file(&public))?;
     println!("server: {}", public.join("server.pem").display());
     Ok(())
@@ -79,9 +89,13 @@ mod tests {
     #[test]
     fn what_is_made_can_be_used_and_stays_when_it_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let arguments =
-            PrepareClusterArguments { directory: folder.path().to_owned(), host_names: vec!["hub.test".to_owned()] };
-        prepare_cluster(&arguments).unwrap();
+        let prepare = || {
+            for part in ["peer", "server"] {
+                files::make_folder(&folder.path().join(part)).unwrap();
+            }
+            prepare(folder.path(), &["hub.test".to_owned()]).unwrap();
+        };
+        prepare();
         let read = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
         let files =
             ["peer/shard.pem", "peer/shard-key.pem", "peer/gateway.pem", "server/server.pem", "server/ticket-secret"];
@@ -95,7 +109,7 @@ mod tests {
             })
             .unwrap();
         }
-        prepare_cluster(&arguments).unwrap();
+        prepare();
         assert_eq!(files.map(read), before);
     }
 }

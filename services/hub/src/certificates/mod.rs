@@ -10,7 +10,9 @@
 mod authority;
 mod brought;
 mod cluster;
+mod kubernetes;
 mod resolver;
+mod secrets;
 mod server;
 
 use std::{

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use eventlog::kafka::OpenError;
 use peer::{Connector, Credentials, Role};
 use runtime::State;
 use shard_client::{Discovery, ShardClient};
@@ -14,6 +15,8 @@ use super::{
     ticket_secret,
 };
 use crate::{certificates::Certificates, configuration::GatewayConfig};
+
+const ASK_KAFKA_AGAIN: Duration = Duration::from_millis(500);
 
 /// A running gateway. End it with [`ClusterGateway::drain`].
 pub struct ClusterGateway {
@@ -70,8 +73,17 @@ impl ClusterGateway {
     }
 }
 
+/// Waits for a Kafka that does not answer yet; wrong settings are an error at once.
 async fn open_event_log(config: &GatewayConfig, watched: &Watched) -> anyhow::Result<HubEventLog> {
-    let event_log = HubEventLog::open_kafka(config.kafka.clone()).await?;
+    let event_log = loop {
+        match HubEventLog::open_kafka(config.kafka.clone()).await {
+            Err(error) if matches!(error.downcast_ref(), Some(OpenError::Kafka(..))) => {
+                tracing::warn!(error = format!("{error:#}"), "waits for Kafka");
+                tokio::time::sleep(ASK_KAFKA_AGAIN).await;
+            }
+            opened => break opened?,
+        }
+    };
     event_log.begin(config.event_partitions, &watched.metrics, &watched.health).await?;
     Ok(event_log)
 }
