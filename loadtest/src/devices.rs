@@ -184,7 +184,7 @@ pub fn service_token(target: &Target) -> String {
 
 /// Connects to the target's HTTPS port.
 pub fn https_connector(target: &Target) -> anyhow::Result<Connector> {
-    Connector::new(target.https, &target.host_name, &target.certificate_authority_file, false)
+    Connector::new(&target.https, &target.host_name, &target.certificate_authority_file, false)
 }
 
 /// Bytes that nobody can guess.
