@@ -29,7 +29,7 @@ mod target;
 mod tests;
 mod tls;
 
-use arguments::{Arguments, Scenario};
+use arguments::{Arguments, FleetArguments, Scenario};
 use clap::Parser;
 
 #[global_allocator]
@@ -54,6 +54,9 @@ fn main() -> anyhow::Result<()> {
         Outcome::Fleet(report) => {
             report.print();
             arguments.json.iter().try_for_each(|file| report::write_json(&report, file))?;
+            if let Scenario::Fleet(FleetArguments { html: Some(file), .. }) = &arguments.scenario {
+                report.write_html(file)?;
+            }
             report.check()
         }
     }

@@ -1,5 +1,8 @@
 //! What a fleet's run found out: for programs as it is, for people as a text and as a page.
 
+mod page;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::time::Duration;

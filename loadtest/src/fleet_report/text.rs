@@ -8,7 +8,7 @@ impl FleetReport {
         println!("\n{}", self.text());
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut lines = vec![
             self.title.clone(),
             self.mix.clone(),
