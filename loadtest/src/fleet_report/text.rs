@@ -54,7 +54,7 @@ impl FleetReport {
     }
 
     /// Whose time was the longest, and when.
-    pub(super) fn longest(&self) -> String {
+    fn longest(&self) -> String {
         let without = &self.without_service;
         match (&without.longest_device, without.longest_began_seconds) {
             (Some(device), Some(began)) => format!(" ({device}, {began:.1} s after the begin)"),

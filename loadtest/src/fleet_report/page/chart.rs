@@ -31,7 +31,8 @@ pub struct Time {
     /// Begin of each slot, seconds.
     pub slots: Vec<f64>,
     pub slot_seconds: f64,
-    pub ramp_up_seconds: f64,
+    /// When the steady phase began and ended.
+    pub steady_seconds: (f64, f64),
 }
 
 /// A plot.
@@ -57,7 +58,7 @@ impl Chart<'_> {
         let mut out = format!("<figure><figcaption>{}{}</figcaption>", escape(self.title), self.legend());
         let title = escape(self.title);
         let _ = write!(out, r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}">"#);
-        out.push_str(&self.ramp_up());
+        out.push_str(&self.phases());
         out.push_str(&self.grid());
         self.series.iter().for_each(|series| out.push_str(&self.shape(series)));
         out.push_str(&self.strips());
@@ -90,16 +91,24 @@ impl Chart<'_> {
         self.size.1 - BOTTOM
     }
 
-    fn ramp_up(&self) -> String {
-        let (begin, end) = (self.x(0.0), self.x(self.time.ramp_up_seconds));
+    /// What is before and behind the steady phase.
+    fn phases(&self) -> String {
+        let (begin, end) = self.time.steady_seconds;
+        self.phase("ramp-up", 0.0, begin) + &self.phase("end", end, self.seconds())
+    }
+
+    fn phase(&self, name: &str, begin: f64, end: f64) -> String {
+        let (begin, end) = (self.x(begin), self.x(end));
         let (width, height) = (end - begin, self.floor() - TOP);
-        let text = if width > 60.0 {
+        let mut out = format!(
+            r#"<rect class="phase" x="{begin:.1}" y="{TOP}" width="{:.1}" height="{height:.1}"/>"#,
+            width.max(0.0)
+        );
+        if width > 9.0 * name.len() as f64 {
             let (x, y) = (begin + 6.0, TOP + 14.0);
-            format!(r#"<text class="phase" x="{x:.1}" y="{y:.1}">ramp-up</text>"#)
-        } else {
-            String::new()
-        };
-        format!(r#"<rect class="ramp-up" x="{begin:.1}" y="{TOP}" width="{width:.1}" height="{height:.1}"/>{text}"#)
+            let _ = write!(out, r#"<text class="phase-name" x="{x:.1}" y="{y:.1}">{name}</text>"#);
+        }
+        out
     }
 
     fn grid(&self) -> String {
@@ -199,7 +208,7 @@ mod tests {
     use super::*;
 
     fn time() -> Time {
-        Time { slots: vec![0.0, 1.0, 2.0, 3.0], slot_seconds: 1.0, ramp_up_seconds: 1.0 }
+        Time { slots: vec![0.0, 1.0, 2.0, 3.0], slot_seconds: 1.0, steady_seconds: (1.0, 4.0) }
     }
 
     fn chart<'a>(time: &'a Time, shape: Shape, values: &[Option<f64>]) -> Chart<'a> {
@@ -216,7 +225,7 @@ mod tests {
         assert!(svg.contains(r#"<polyline class="line c3" points="70.5,110.0 95.5,10.0"/>"#), "{svg}");
         assert!(svg.contains(r#"<circle class="dot c3" cx="145.5" cy="60.0" r="1.6"/>"#), "{svg}");
         assert!(svg.contains("<title>0:01\na &lt; b: 10</title>") && svg.contains("t &amp; u"), "{svg}");
-        assert!(svg.contains(r#"<rect class="ramp-up" x="58.0" y="10" width="25.0" height="100.0"/>"#), "{svg}");
+        assert!(svg.contains(r#"<rect class="phase" x="58.0" y="10" width="25.0" height="100.0"/>"#), "{svg}");
     }
 
     #[test]
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_run_without_slots_has_an_empty_plot() {
-        let time = Time { slots: Vec::new(), slot_seconds: 1.0, ramp_up_seconds: 0.0 };
+        let time = Time { slots: Vec::new(), slot_seconds: 1.0, steady_seconds: (0.0, 0.0) };
         let svg = chart(&time, Shape::Area, &[]).render();
         assert!(!svg.contains("NaN") && !svg.contains("polyline"), "{svg}");
     }

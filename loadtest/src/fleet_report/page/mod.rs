@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use self::{
     chart::{Chart, Series, Shape, Time},
-    scale::{Scale, grouped, milliseconds, number},
+    scale::{Scale, grouped, milliseconds, moment, number},
 };
 use super::{FleetReport, Phase, Slot, SlotOperation};
 
@@ -32,7 +32,7 @@ impl FleetReport {
         let time = Time {
             slots: self.slots.iter().map(|slot| slot.began_seconds).collect(),
             slot_seconds: self.slot_seconds,
-            ramp_up_seconds: self.ramp_up_seconds,
+            steady_seconds: (self.ramp_up_seconds, self.ramp_up_seconds + self.steady_seconds),
         };
         [
             format!(
@@ -99,10 +99,15 @@ impl FleetReport {
     }
 
     fn without_service(&self) -> String {
-        let longest = escape(&self.longest());
-        let bars = bars::render(&self.without_service.each_seconds);
-        let note = format!("<span class=\"legend\">longest:{longest}</span>");
-        let note = if longest.is_empty() { String::new() } else { note };
+        let without = &self.without_service;
+        let note = match (&without.longest_device, without.longest_began_seconds) {
+            (Some(device), Some(began)) => {
+                let (device, longest) = (escape(device), milliseconds(without.longest_seconds * 1e3));
+                format!("<span class=\"legend\">longest: {longest} from {} on, {device}</span>", moment(began))
+            }
+            _ => String::new(),
+        };
+        let bars = bars::render(&without.each_seconds);
         format!("<figure><figcaption>Devices by their longest time without service{note}</figcaption>{bars}</figure>\n")
     }
 

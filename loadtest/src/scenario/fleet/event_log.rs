@@ -17,8 +17,9 @@ use crate::{
 
 /// Of each partition, taken in advance.
 const CREDIT: u32 = 500;
-/// After a connection has ended.
+/// After a connection has ended, or an attempt has failed.
 const PAUSE: Duration = Duration::from_millis(500);
+const ATTEMPTS: u32 = 30;
 
 pub struct EventLog {
     check: RefCell<TelemetryCheck>,
@@ -30,7 +31,7 @@ pub struct EventLog {
 impl EventLog {
     /// What comes from now on is looked at.
     pub async fn open(target: &Target, run: u32, devices: u32) -> anyhow::Result<Rc<Self>> {
-        let ranges = EventReader::open(target).await?.ranges().await?;
+        let ranges = ranges(target).await?;
         let read = ranges.into_iter().map(|(_, last)| last).collect();
         let check = TelemetryCheck::new(run, devices);
         Ok(Rc::new(Self { check: check.into(), read: RefCell::new(read), breaks: Cell::new(0) }))
@@ -70,4 +71,17 @@ impl EventLog {
     pub fn found(&self, acknowledged: &[u32]) -> FoundTelemetry {
         self.check.borrow().found(acknowledged)
     }
+}
+
+/// Asks again as clients do: the hub may say that it cannot answer just now.
+async fn ranges(target: &Target) -> anyhow::Result<Vec<(i64, i64)>> {
+    let ask = async |attempt| EventReader::open_by(target, attempt).await?.ranges().await;
+    for attempt in 1..ATTEMPTS {
+        match ask(attempt).await {
+            Ok(ranges) => return Ok(ranges),
+            Err(error) => eprintln!("the event reader asks again: {error:#}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    ask(ATTEMPTS).await
 }

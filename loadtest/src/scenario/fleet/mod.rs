@@ -40,8 +40,8 @@ use crate::{
 
 /// How long the last devices may take to be served after the ramp-up's time; then the steady phase begins without them.
 const RAMP_UP_GRACE: Duration = Duration::from_secs(60);
-/// How long what was begun may take to come to its end.
-const SETTLE: Duration = Duration::from_secs(60);
+/// How long what was begun may take to come to its end. Longer than the hub waits for a device that has a message in hand.
+const SETTLE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the scenario.

@@ -19,7 +19,7 @@ pub fn report(fleet: &Fleet, clock: &Clock, event_log: Option<&EventLog>, cpu: D
     FleetReport {
         title: format!("fleet: {} devices for {} minutes", options.devices, options.minutes),
         mix: mix(options),
-        began_at: clock.began_at.to_string(),
+        began_at: clock.began_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ramp_up_seconds: clock.ramp_up().as_secs_f64(),
         steady_seconds: clock.steady().as_secs_f64(),
         operations: Operation::ALL.iter().map(totals).collect(),

@@ -13,6 +13,9 @@ use super::{activity::Activity, incoming::Incoming, operation::Operation, shared
 /// The first byte of a PUBLISH that is sent again.
 const DUPLICATE_FLAG: u8 = 0b1000;
 
+/// About when a question about the twin that the hub could not answer is asked again.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// The activities of one device, over all its connections.
 pub struct Routine {
     fleet: Rc<Fleet>,
@@ -62,15 +65,13 @@ impl Routine {
             self.publish_telemetry(sequence, out);
             out.get_mut(begin).into_iter().for_each(|first| *first |= DUPLICATE_FLAG);
         }
-        self.read.ask(now);
+        self.read.need(now);
         for (activity, period) in [
             (&mut self.telemetry, self.fleet.options.telemetry_period()),
             (&mut self.report, self.fleet.options.report_period()),
         ] {
             // Somewhere in its first period, so that not all do it at once.
-            if let Some(period) = period.filter(|_| !activity.is_planned()) {
-                activity.ask(now + period.mul_f64(fastrand::f64()));
-            }
+            period.into_iter().for_each(|period| activity.plan(now + period.mul_f64(fastrand::f64())));
         }
     }
 
@@ -82,19 +83,17 @@ impl Routine {
 
     /// Begins what is due.
     pub fn begin(&mut self, now: Instant, out: &mut Vec<u8>) {
-        if self.fleet.is_finishing() {
-            return;
-        }
-        let telemetry = self.telemetry.begin(now);
+        let only_needed = self.fleet.is_finishing();
+        let telemetry = self.telemetry.begin(now, only_needed);
         if let Some(sequence) = telemetry {
             self.publish_telemetry(sequence, out);
         }
-        let report = self.report.begin(now);
+        let report = self.report.begin(now, only_needed);
         if let Some(number) = report {
             let patch = format!(r#"{{"temperature":{number}}}"#);
             publish(&format!("$iothub/twin/PATCH/properties/reported/?$rid=r{number}"), patch.as_bytes(), None, out);
         }
-        let read = self.read.begin(now);
+        let read = self.read.begin(now, only_needed);
         if let Some(number) = read {
             publish(&format!("$iothub/twin/GET/?$rid=g{number}"), b"", None, out);
         }
@@ -112,7 +111,7 @@ impl Routine {
 
     /// When there is something to do again.
     pub fn next(&self) -> Option<Instant> {
-        let due = |activity: &Activity| activity.next().filter(|_| !self.fleet.is_finishing());
+        let due = |activity: &Activity| activity.next(self.fleet.is_finishing());
         let late = |activity: &Activity| activity.sent().map(|sent| sent + self.operation_timeout());
         self.activities().into_iter().flat_map(|(_, activity)| [due(activity), late(activity)]).flatten().min()
     }
@@ -185,6 +184,7 @@ impl Routine {
         let number = request_id.get(1..).and_then(|number| number.parse().ok());
         let Some(latency) = number.and_then(|number| activity.answered(number, now)) else { return false };
         if !matches!(status, 200 | 204) {
+            activity.need(now + RETRY.mul_f64(0.5 + fastrand::f64()));
             self.fleet.recorder.failed(operation, format!("the hub answered {status}"));
             return false;
         }
