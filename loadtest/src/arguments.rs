@@ -1,8 +1,11 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+mod fleet;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use fleet::FleetArguments;
 
 const EXAMPLES: &str = "\
 Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this machine:
@@ -28,6 +31,12 @@ Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this mach
   ironhub-loadtest --data-dir /tmp/hub methods --rate 1000              direct methods there and back
   ironhub-loadtest --data-dir /tmp/hub c2d --rate 1000                  messages to devices
   ironhub-loadtest --data-dir /tmp/hub reconnect        waits for you to restart the hub
+  ironhub-loadtest --data-dir /tmp/hub fleet --verify --html report.html
+      5,000 devices that do everything for five minutes: errors, and how long any device was without service
+  ironhub-loadtest --connection-string \"$STRING\" --certificate-authority-file authority.pem \\
+      --address 10.0.0.1 --address 10.0.0.2 --source-address 10.0.1.1 --source-address 10.0.1.2 \\
+      fleet --devices 100000 --ramp-up-seconds 600 --devices-file fleet.json --json report.json
+      100,000 devices over two nodes of a cluster, from two addresses of this machine; the devices stay for the next run
 
 Build the hub and this program with `make release`; figures of other builds say nothing. The server's CPU time and
 memory are read from /proc, so server and generator must run on one machine for those. Devices that are made for a run
@@ -58,9 +67,14 @@ pub struct TargetArguments {
     /// Certificate authority of the hub, PEM; needed with --connection-string
     #[arg(long, value_name = "FILE", global = true)]
     pub certificate_authority_file: Option<PathBuf>,
-    /// Address to connect to, when the host name of the connection string does not resolve to it
+    /// Address to connect to, when the host name of the connection string does not resolve to it: a load balancer, or
+    /// nodes in turn when it is given several times
     #[arg(long, value_name = "ADDRESS", global = true)]
-    pub address: Option<String>,
+    pub address: Vec<String>,
+    /// Address of this machine that connections leave from; several times for several in turn, since one has ports for
+    /// 28,000 connections only [default: the system's choice; 16 of loopback when the hub is there]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub source_address: Vec<IpAddr>,
     /// Port of MQTT over TLS [default: from hub.json, else 8883]
     #[arg(long, value_name = "PORT", global = true)]
     pub mqtt_port: Option<u16>,
@@ -99,6 +113,9 @@ pub enum Scenario {
     Messages(CallsArguments),
     /// Devices come back after the hub was restarted: seconds until all are served
     Reconnect(ReconnectArguments),
+    /// Many devices and back ends do everything at once, for minutes: errors, latencies, and how long any device was
+    /// without service. Restart parts of the hub meanwhile
+    Fleet(FleetArguments),
 }
 
 #[derive(Clone, Debug, Args)]

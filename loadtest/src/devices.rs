@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -21,6 +22,9 @@ use crate::{
 pub const API_VERSION: &str = "2021-04-12";
 /// Requests at a time while devices are made or deleted.
 const CLIENTS: u32 = 32;
+/// How often a device is asked for while the hub is busy, and how long between.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
 const TOKEN_SECONDS: i64 = 24 * 3600;
 
 /// Devices `loadtest-RUN-0`, `loadtest-RUN-1`, ...: their ids are new, so no run meets what another one left. All share
@@ -154,13 +158,29 @@ impl Devices {
                 let path = format!("/devices/{}?api-version={API_VERSION}", self.id(index));
                 let host = &self.host_name;
                 let request = Request { method, target: &path, host, token, headers, body };
-                let (status, answer) = connection.send(&request.encode()).await?;
+                let (status, answer) = send_until_taken(&mut connection, &request).await?;
                 if status != success {
                     bail!("{method} {path}: the hub answered {status} {}", String::from_utf8_lossy(&answer));
                 }
             }
         });
         try_join_all(clients).await.map(drop)
+    }
+}
+
+/// Sends it again as long as the hub says that it is busy, which may mean that it was done.
+async fn send_until_taken(connection: &mut HttpConnection, request: &Request<'_>) -> anyhow::Result<(u16, Vec<u8>)> {
+    let (bytes, mut attempt) = (request.encode(), 1);
+    loop {
+        let (status, answer) = connection.send(&bytes).await?;
+        match (request.method, status) {
+            (_, 429 | 503) if attempt < ATTEMPTS => {}
+            ("PUT", 409) if attempt > 1 => return Ok((200, answer)),
+            ("DELETE", 404) if attempt > 1 => return Ok((204, answer)),
+            _ => return Ok((status, answer)),
+        }
+        attempt += 1;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -184,7 +204,7 @@ pub fn service_token(target: &Target) -> String {
 
 /// Connects to the target's HTTPS port.
 pub fn https_connector(target: &Target) -> anyhow::Result<Connector> {
-    Connector::new(target.https, &target.host_name, &target.certificate_authority_file, false)
+    Connector::new(&target.https, &target.host_name, &target.certificate_authority_file, false)
 }
 
 /// Bytes that nobody can guess.

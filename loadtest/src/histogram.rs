@@ -30,6 +30,17 @@ impl Histogram {
         self.total += 1;
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.counts.fill(0);
+        self.total = 0;
+    }
+
+    /// How many were added.
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
     /// The duration that the given share (0 to 1) does not exceed; `None` when nothing was recorded.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = ((self.total as f64 * share).ceil() as u64).max(1);

@@ -14,6 +14,7 @@ mod arguments;
 mod authority;
 mod devices;
 mod etcd;
+mod fleet_report;
 mod histogram;
 mod http;
 mod measurement;
@@ -28,29 +29,43 @@ mod target;
 mod tests;
 mod tls;
 
-use arguments::{Arguments, Scenario};
+use arguments::{Arguments, FleetArguments, Scenario};
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run found out.
+enum Outcome {
+    Figures(report::Report),
+    Fleet(Box<fleet_report::FleetReport>),
+}
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
-    let report = tasks.block_on(&runtime, run(&arguments))?;
-    report.print();
-    if let Some(file) = &arguments.json {
-        report.write_json(file)?;
+    match tasks.block_on(&runtime, run(&arguments))? {
+        Outcome::Figures(report) => {
+            report.print();
+            arguments.json.iter().try_for_each(|file| report::write_json(&report, file))
+        }
+        Outcome::Fleet(report) => {
+            report.print();
+            arguments.json.iter().try_for_each(|file| report::write_json(&report, file))?;
+            if let Scenario::Fleet(FleetArguments { html: Some(file), .. }) = &arguments.scenario {
+                report.write_html(file)?;
+            }
+            report.check()
+        }
     }
-    Ok(())
 }
 
-async fn run(arguments: &Arguments) -> anyhow::Result<report::Report> {
+async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     // Looked for only by scenarios that need a hub.
     let target = || target::Target::find(&arguments.target);
-    match &arguments.scenario {
+    let report = match &arguments.scenario {
         Scenario::ReplicatedTwins(options) => scenario::replicated_twins::run(options).await,
         Scenario::Telemetry(options) => scenario::telemetry::run(&target()?, options).await,
         Scenario::Connect(options) => scenario::connect::run(&target()?, options).await,
@@ -61,7 +76,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<report::Report> {
         Scenario::Methods(options) => scenario::methods::run(&target()?, options).await,
         Scenario::Messages(options) => scenario::messages::run(&target()?, options).await,
         Scenario::Reconnect(options) => scenario::reconnect::run(&target()?, options).await,
-    }
+        Scenario::Fleet(options) => {
+            let report = scenario::fleet::run(&target()?, options).await?;
+            return Ok(Outcome::Fleet(Box::new(report)));
+        }
+    };
+    report.map(Outcome::Figures)
 }
 
 /// Every connection is an open file; the usual soft limit of 1024 is far below the hard one.

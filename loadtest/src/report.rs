@@ -88,9 +88,10 @@ impl Report {
         }
         line
     }
+}
 
-    pub fn write_json(&self, file: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-    }
+/// Writes a report for programs.
+pub fn write_json(report: &impl Serialize, file: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -10,16 +10,16 @@ use auth::ConnectionString;
 use model::SymmetricKey;
 use serde::Deserialize;
 
-use crate::{arguments::TargetArguments, server_process::ServerProcess};
+use crate::{arguments::TargetArguments, server_process::ServerProcess, tls::Endpoint};
 
 /// One hub.
 #[derive(Clone)]
 pub struct Target {
     /// The name in tokens, user names and the server's certificate.
     pub host_name: String,
-    pub mqtt: SocketAddr,
-    pub amqp: SocketAddr,
-    pub https: SocketAddr,
+    pub mqtt: Endpoint,
+    pub amqp: Endpoint,
+    pub https: Endpoint,
     /// Name of the Event Hubs-compatible endpoint.
     pub event_hub: String,
     pub certificate_authority_file: PathBuf,
@@ -68,13 +68,15 @@ impl Target {
         let text = text.context("say which hub with --data-dir DIR or --connection-string TEXT; see --help")?;
         let parsed: ConnectionString = text.parse().context("the connection string cannot be read")?;
         let host = parsed.host_name.clone();
-        let address = arguments
-            .address
-            .clone()
-            .or(hub.as_ref().and_then(|hub| Some(hub.address?.to_string())))
-            .unwrap_or(host.clone());
+        let mut addresses = arguments.address.clone();
+        if addresses.is_empty() {
+            let address = hub.as_ref().and_then(|hub| Some(hub.address?.to_string()));
+            addresses.push(address.unwrap_or_else(|| host.clone()));
+        }
         let port = |asked: Option<u16>, of: fn(&Ports) -> u16, usual| {
-            resolve(&address, asked.or(hub.as_ref().map(|hub| of(&hub.ports))).unwrap_or(usual))
+            let port = asked.or(hub.as_ref().map(|hub| of(&hub.ports))).unwrap_or(usual);
+            let servers = addresses.iter().map(|address| resolve(address, port)).collect::<anyhow::Result<_>>()?;
+            Endpoint::new(servers, arguments.source_address.clone())
         };
         let authority = arguments.certificate_authority_file.clone();
         let authority = authority.or(hub.as_ref().and_then(|hub| hub.certificate_authority_file.clone()));

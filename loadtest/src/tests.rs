@@ -5,7 +5,7 @@ use std::{panic::resume_unwind, thread};
 use clap::Parser;
 use ironhub_tests::Hub;
 
-use crate::{arguments::Arguments, report::Report, run};
+use crate::{Outcome, arguments::Arguments, report::Report, run};
 
 /// Options, servers in the report, and the least that each has done.
 const SCENARIOS: [(&str, usize, u64); 11] = [
@@ -23,15 +23,19 @@ const SCENARIOS: [(&str, usize, u64); 11] = [
     ("idle --protocol amqp --connections 5 --concurrency 2 --settle-seconds 1", 1, 0),
 ];
 
-fn measure(data_dir: &str, scenario: &str) -> anyhow::Result<Report> {
-    let mut words = vec!["ironhub-loadtest", "--data-dir", data_dir];
-    words.extend(scenario.split(' '));
-    if !scenario.starts_with("idle") {
-        words.extend(["--duration-seconds", "1"]);
-    }
+fn outcome(data_dir: &str, scenario: &str) -> anyhow::Result<Outcome> {
+    let words = ["ironhub-loadtest", "--data-dir", data_dir].into_iter().chain(scenario.split(' '));
     let arguments = Arguments::try_parse_from(words)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, run(&arguments))
+}
+
+fn measure(data_dir: &str, scenario: &str) -> anyhow::Result<Report> {
+    let duration = if scenario.starts_with("idle") { "" } else { " --duration-seconds 1" };
+    match outcome(data_dir, &format!("{scenario}{duration}"))? {
+        Outcome::Figures(report) => Ok(report),
+        Outcome::Fleet(_) => anyhow::bail!("{scenario} has a report of its own"),
+    }
 }
 
 #[tokio::test]
@@ -52,4 +56,28 @@ async fn every_scenario_measures() -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Everything that was acknowledged is found, and no device was without service for longer than an answer takes.
+#[tokio::test]
+async fn a_fleet_is_served() -> anyhow::Result<()> {
+    let hub = Hub::start().await?;
+    let data_dir = hub.data_dir().display().to_string();
+    let options = "fleet --devices 20 --ramp-up-seconds 1 --minutes 0.05 --telemetry-seconds 0.2 --report-seconds 0.5 \
+                   --verify --resume --source-address 127.0.90.40 --source-address 127.0.90.41";
+    let fleet = thread::spawn(move || outcome(&data_dir, options));
+    let outcome = tokio::task::spawn_blocking(move || fleet.join().unwrap_or_else(|panic| resume_unwind(panic)));
+    let Outcome::Fleet(report) = outcome.await?? else { anyhow::bail!("another report") };
+    report.check()?;
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    for totals in &report.operations {
+        let done = totals.steady.count + totals.ramp_up.count;
+        assert!(done >= 20, "{totals:?}");
+    }
+    assert!(report.found.telemetry.is_some_and(|telemetry| telemetry.found >= 200), "{:?}", report.found);
+    assert!(report.found.messages.acknowledged >= 20 && report.found.desired_devices > 0, "{:?}", report.found);
+    assert_eq!((report.without_service.devices, report.without_service.at_the_end), (20, 0));
+    assert!((0.0..10.0).contains(&report.without_service.longest_seconds), "{:?}", report.without_service);
+    assert_eq!(report.slots.last().map(|slot| slot.connected), Some(20));
+    Ok(())
 }

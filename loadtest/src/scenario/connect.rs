@@ -55,7 +55,7 @@ impl Storm {
     async fn by_token(target: &Target, options: &ConnectArguments) -> anyhow::Result<Self> {
         let devices = Devices::create(target, options.concurrency).await?;
         let connector =
-            Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, options.resume)?;
+            Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, options.resume)?;
         let client = |index| Client { connect: devices.connect(index), connector: connector.clone() };
         let clients = (0..options.concurrency).map(client).collect();
         Ok(Self { devices, authority: None, clients })
@@ -67,7 +67,7 @@ impl Storm {
         let client = |index| {
             let certificate = Some(authority.sign(&devices.id(index))?);
             let (name, trusted) = (&target.host_name, &target.certificate_authority_file);
-            let connector = Connector::with_certificate(target.mqtt, name, trusted, options.resume, certificate)?;
+            let connector = Connector::with_certificate(&target.mqtt, name, trusted, options.resume, certificate)?;
             Ok(Client { connect: devices.connect_by_certificate(index), connector })
         };
         let clients = (0..options.concurrency).map(client).collect::<anyhow::Result<_>>()?;

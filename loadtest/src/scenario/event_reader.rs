@@ -9,13 +9,14 @@ use super::amqp_connection::AmqpConnection;
 use crate::{devices, target::Target, tls::Connector};
 
 const SELECTOR: &str = "apache.org:selector-filter:string";
-const LATEST: &str = "amqp.annotation.x-opt-offset > '@latest'";
 
 /// What of a partition the reader wants.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Start {
     Earliest,
     Latest,
+    /// Behind the event with that sequence number; -1: with the first.
+    After(i64),
 }
 
 pub struct EventReader {
@@ -28,8 +29,13 @@ pub struct EventReader {
 impl EventReader {
     /// Connects and learns which partitions there are.
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
-        let connector = Connector::new(target.amqp, &target.host_name, &target.certificate_authority_file, false)?;
-        let mut connection = AmqpConnection::open(&connector, 0, Arc::new(Config::default())).await?;
+        Self::open_by(target, 0).await
+    }
+
+    /// The same on the way of that number: another server, where there are several.
+    pub async fn open_by(target: &Target, way: u32) -> anyhow::Result<Self> {
+        let connector = Connector::new(&target.amqp, &target.host_name, &target.certificate_authority_file, false)?;
+        let mut connection = AmqpConnection::open(&connector, way, Arc::new(Config::default())).await?;
         let event_hub = target.event_hub.clone();
         let audience = format!("sb://{}/{event_hub}", target.host_name);
         connection.authenticate(&devices::service_token(target), &audience).await?;
@@ -44,16 +50,22 @@ impl EventReader {
 
     /// How many events there are, in all partitions together.
     pub async fn event_count(&mut self) -> anyhow::Result<u64> {
-        let mut count = 0;
+        let count: i64 = self.ranges().await?.iter().map(|(begin, last)| last - begin + 1).sum();
+        Ok(count.try_into()?)
+    }
+
+    /// The sequence numbers of the first and the last event of each partition.
+    pub async fn ranges(&mut self) -> anyhow::Result<Vec<(i64, i64)>> {
+        let mut ranges = Vec::new();
         for partition in self.partitions.clone() {
             let answer = self.read("com.microsoft:partition", &partition).await?;
             let number = |name| match property(&answer, name)? {
                 Value::Long(number) => Ok(number),
                 other => anyhow::bail!("{name} is {other:?}"),
             };
-            count += number("last_enqueued_sequence_number")? - number("begin_sequence_number")? + 1;
+            ranges.push((number("begin_sequence_number")?, number("last_enqueued_sequence_number")?));
         }
-        Ok(count.try_into()?)
+        Ok(ranges)
     }
 
     async fn read(&mut self, kind: &str, partition: &str) -> anyhow::Result<Vec<u8>> {
@@ -64,10 +76,15 @@ impl EventReader {
 
     /// Begins to read every partition; whatever was read before is over.
     pub async fn start(&mut self, start: Start, credit: u32) -> anyhow::Result<()> {
+        self.start_each(|_| start, credit).await
+    }
+
+    /// The same with a start for each partition, by its place among them.
+    pub async fn start_each(&mut self, start: impl Fn(usize) -> Start, credit: u32) -> anyhow::Result<()> {
         self.links.drain(..).for_each(|link| self.connection.detach(link));
-        for partition in &self.partitions {
+        for (place, partition) in self.partitions.iter().enumerate() {
             let address = format!("{}/ConsumerGroups/$Default/Partitions/{partition}", self.event_hub);
-            let source = Source { filter: (start == Start::Latest).then(latest), ..Source::at(address) };
+            let source = Source { filter: start(place).filter(), ..Source::at(address) };
             self.links.push(self.connection.attach_receiver(source, 0).await?);
         }
         // Not before all are there: what comes while a link is attached is not looked at.
@@ -75,12 +92,15 @@ impl EventReader {
         self.connection.flush().await
     }
 
-    /// Reads once; `handle` gets each event.
-    pub async fn receive(&mut self, mut handle: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    /// Reads once; `handle` gets each event with the place of its partition.
+    pub async fn receive(&mut self, mut handle: impl FnMut(usize, &[u8])) -> anyhow::Result<()> {
         self.connection.read().await?;
         while let Some(event) = self.connection.take()? {
             match event {
-                Event::Delivery(delivery) if self.links.contains(&delivery.link) => handle(&delivery.payload),
+                Event::Delivery(delivery) => {
+                    let place = self.links.iter().position(|link| *link == delivery.link);
+                    place.into_iter().for_each(|place| handle(place, &delivery.payload));
+                }
                 Event::Detach { link, error } if self.links.contains(&link) => anyhow::bail!("detached: {error:?}"),
                 _ => {}
             }
@@ -97,13 +117,19 @@ fn property<'a>(answer: &'a [u8], name: &str) -> anyhow::Result<Value<'a>> {
     value.with_context(|| format!("no {name} in the answer"))
 }
 
-/// Only what comes from now on.
-fn latest() -> Fields {
-    Fields::new(|map| {
-        map.entry_with(&Value::Symbol(SELECTOR), |out| {
-            put_described(Descriptor::Name(SELECTOR), out, |out| put_value(&Value::String(LATEST), out));
-        });
-    })
+impl Start {
+    fn filter(self) -> Option<Fields> {
+        let selector = match self {
+            Self::Earliest => return None,
+            Self::Latest => "amqp.annotation.x-opt-offset > '@latest'".to_owned(),
+            Self::After(number) => format!("amqp.annotation.x-opt-sequence-number > '{number}'"),
+        };
+        Some(Fields::new(|map| {
+            map.entry_with(&Value::Symbol(SELECTOR), |out| {
+                put_described(Descriptor::Name(SELECTOR), out, |out| put_value(&Value::String(&selector), out));
+            });
+        }))
+    }
 }
 
 /// When an event was enqueued, milliseconds since 1970.

@@ -61,7 +61,7 @@ async fn catch_up(target: &Target, options: &EventsArguments, devices: &Devices)
                     return Ok(());
                 }
                 let mut count = 0;
-                reader.receive(|_| count += 1).await?;
+                reader.receive(|_, _| count += 1).await?;
                 counters.add(count);
                 read += count;
             }
@@ -81,7 +81,7 @@ async fn follow(target: &Target, options: &EventsArguments, devices: &Devices) -
     let reading = async |counters: &Counters| {
         while !counters.stopped() {
             reader
-                .receive(|event| enqueued_time(event).and_then(age).into_iter().for_each(|age| counters.record(age)))
+                .receive(|_, event| enqueued_time(event).and_then(age).into_iter().for_each(|age| counters.record(age)))
                 .await?;
         }
         Ok(())

@@ -34,8 +34,8 @@ pub async fn run(target: &Target, options: &IdleArguments) -> anyhow::Result<Rep
     let settle = Duration::from_secs(options.settle_seconds);
     tokio::time::sleep(settle).await;
     let before = server.memory()?;
-    let address = if options.protocol == Protocol::Amqp { target.amqp } else { target.mqtt };
-    let connector = Connector::new(address, &target.host_name, &target.certificate_authority_file, false)?;
+    let endpoint = if options.protocol == Protocol::Amqp { &target.amqp } else { &target.mqtt };
+    let connector = Connector::new(endpoint, &target.host_name, &target.certificate_authority_file, false)?;
     let counters = Counters::default();
     let streams = open_all(&devices, &connector, options, &counters).await?;
     let measured = counters.measure("idle", "connects", settle.max(Duration::from_secs(1)), Some(server)).await?;

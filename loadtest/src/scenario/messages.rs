@@ -19,7 +19,7 @@ use crate::{
 /// Runs the scenario.
 pub async fn run(target: &Target, options: &CallsArguments) -> anyhow::Result<Report> {
     let devices = Devices::create(target, options.connections).await?;
-    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let connector = Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
     let opened = (0..options.connections).map(async |index| {
         let filter = format!("devices/{}/messages/devicebound/#", devices.id(index));
         SubscribedDevice::open(&connector, index, &devices.connect(index), &[(&filter, 1)]).await

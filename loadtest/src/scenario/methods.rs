@@ -12,7 +12,7 @@ use crate::{
 /// Runs the scenario.
 pub async fn run(target: &Target, options: &CallsArguments) -> anyhow::Result<Report> {
     let devices = Devices::create(target, options.connections).await?;
-    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let connector = Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
     let opened = (0..options.connections).map(async |index| {
         SubscribedDevice::open(&connector, index, &devices.connect(index), &[("$iothub/methods/POST/#", 0)]).await
     });

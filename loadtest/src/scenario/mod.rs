@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod events;
+pub mod fleet;
 pub mod idle;
 pub mod messages;
 pub mod methods;

@@ -8,6 +8,15 @@ use crate::tls::{Connector, TlsStream};
 
 /// Connects and waits until the server accepted.
 pub async fn open(connector: &Connector, index: u32, identity: &mqtt::Connect) -> anyhow::Result<TlsStream> {
+    open_session(connector, index, identity).await.map(|(stream, _)| stream)
+}
+
+/// The same; also, whether the server has a stored session of the client.
+pub async fn open_session(
+    connector: &Connector,
+    index: u32,
+    identity: &mqtt::Connect,
+) -> anyhow::Result<(TlsStream, bool)> {
     let mut stream = connector.connect(index).await.context("cannot connect")?;
     let mut out = Vec::new();
     connect(identity, &mut out);
@@ -15,7 +24,7 @@ pub async fn open(connector: &Connector, index: u32, identity: &mqtt::Connect) -
     let mut input = [0; 4];
     stream.read_exact(&mut input).await.context("no CONNACK")?;
     match decode_answer(&input)? {
-        Some((Answer::ConnAck { code: 0, .. }, _)) => Ok(stream),
+        Some((Answer::ConnAck { code: 0, session_present }, _)) => Ok((stream, session_present)),
         Some((Answer::ConnAck { code, .. }, _)) => bail!("CONNACK {code}"),
         _ => bail!("the server answered CONNECT with something else"),
     }

@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Runs the scenario.
 pub async fn run(target: &Target, options: &ReconnectArguments) -> anyhow::Result<Report> {
     let devices = Devices::create(target, options.connections).await?;
-    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let connector = Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
     let devices = Rc::new(devices);
     let mut opened = Vec::new();
     let indexes: Vec<u32> = (0..options.connections).collect();

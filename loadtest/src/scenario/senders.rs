@@ -60,7 +60,7 @@ impl Senders {
         match self.options.protocol {
             Protocol::Mqtt => {
                 let authority = &target.certificate_authority_file;
-                let connector = Connector::new(target.mqtt, &target.host_name, authority, false)?;
+                let connector = Connector::new(&target.mqtt, &target.host_name, authority, false)?;
                 self.start_mqtt(&connector, |index| (devices.id(index), devices.connect(index))).await
             }
             Protocol::Amqp => self.start_amqp(target, devices).await,
@@ -97,7 +97,7 @@ impl Senders {
 
     async fn start_amqp(&self, target: &Target, devices: &Devices) -> anyhow::Result<()> {
         let authority = &target.certificate_authority_file;
-        let connector = &Connector::new(target.amqp, &target.host_name, authority, false)?;
+        let connector = &Connector::new(&target.amqp, &target.host_name, authority, false)?;
         let config = Arc::new(amqp::Config::default());
         let opened = self.open_all(async |index| {
             let mut connection = AmqpConnection::open(connector, index, config.clone()).await?;

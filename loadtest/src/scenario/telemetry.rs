@@ -10,7 +10,7 @@ use crate::{
     mosquitto::Mosquitto,
     report::Report,
     target::Target,
-    tls::Connector,
+    tls::{Connector, Endpoint},
 };
 
 /// What is in flight on a connection of the MQTT that another protocol is compared with.
@@ -75,7 +75,7 @@ async fn rounds(
 
 async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devices) -> anyhow::Result<Measurement> {
     let senders = Senders::new(options);
-    let connector = Connector::new(target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
+    let connector = Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, false)?;
     let silent = Silent::open(&connector, options.silent_connections).await?;
     senders.start(target, devices).await?;
     let measured = senders.measure("ironhub", target.server).await;
@@ -90,7 +90,12 @@ async fn hub_round(target: &Target, options: &TelemetryArguments, devices: &Devi
 
 async fn mosquitto_round(mosquitto: &Mosquitto, options: &TelemetryArguments) -> anyhow::Result<Measurement> {
     let senders = Senders::new(options);
-    let connector = Connector::new(mosquitto.address, "127.0.0.1", &mosquitto.authority_file(), false)?;
+    let connector = Connector::new(
+        &Endpoint::new(vec![mosquitto.address], Vec::new())?,
+        "127.0.0.1",
+        &mosquitto.authority_file(),
+        false,
+    )?;
     let received = Rc::new(Cell::new(0));
     senders.spawn(subscriber::run(
         connector.clone(),

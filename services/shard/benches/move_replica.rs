@@ -31,7 +31,7 @@ const DEVICES: usize = 100_000;
 /// Of an identity beside its keys; together about 1 KiB for each device.
 const FILLER_BYTES: usize = 800;
 /// Each with one command in flight.
-const WRITERS: usize = 4096;
+const WRITERS: usize = 256;
 const EMPTIED: usize = 2;
 
 /// Leaders have cut their logs then.

@@ -4,15 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use model::{
     Authentication, ConnectionId, Credentials, DeviceId, DeviceIdentity, DeviceStatus, ETag, HubSettings, Interests,
-    ModuleId, ModuleIdentity, Principal, QualityOfService, Rights, SharedAccessPolicy, Subscription, SymmetricKey,
-    SymmetricKeys,
+    ModuleId, ModuleIdentity, Principal, QualityOfService, Record, Rights, SharedAccessPolicy, Subscription,
+    SymmetricKey, SymmetricKeys, Timestamp,
 };
+use proto::shard::v1::{self, gateway_frame, shard_client::ShardClient as Stub, shard_frame};
 use shard::{Config, Shard};
 use shard_client::{
-    AttachError, Attachment, NewAttachment, Node, Precondition, RegistryError, SessionError, SessionEvent,
-    SettingsError, ShardClient,
+    Acknowledge, AttachError, Attachment, NewAttachment, NewMessage, Node, Precondition, RegistryError, SessionError,
+    SessionEvent, SettingsError, ShardClient,
 };
-use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
+use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, time::timeout};
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Checked = Result<(), Failure>;
@@ -340,6 +343,62 @@ async fn many_callers_at_once_are_all_answered() -> Checked {
         caller??;
     }
     assert_eq!(client.statistics().await?.total_device_count, 64 * 20);
+    hub.stop().await;
+    Ok(())
+}
+
+/// As a gateway sends it after it lost its stream; answers what it is told until then and until the message.
+async fn attach_again(stub: &mut Stub<Channel>, attach: v1::Attach) -> Result<Vec<shard_frame::Body>, Failure> {
+    let group = model::group_of(&"d".parse()?, GROUPS).0;
+    let hello = gateway_frame::Body::Hello(v1::Hello { group, gateway_id: "again".into() });
+    let frames = [hello, gateway_frame::Body::Attach(attach)].map(|body| v1::GatewayFrame { body: Some(body) });
+    let outgoing = tokio_stream::once(v1::GatewayFrames { frames: frames.into() }).chain(tokio_stream::pending());
+    let mut incoming = stub.attach(outgoing).await?.into_inner();
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(shard_frame::Body::MessagesWaiting(_))) {
+        let frames = timeout(PATIENCE, incoming.message()).await??.ok_or("the stream ended")?.frames;
+        told.extend(frames.into_iter().filter_map(|frame| frame.body));
+    }
+    Ok(told)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_attaches_again_is_told_of_messages_that_came_meanwhile() -> Checked {
+    let mut hub = Hub::start().await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    hub.shard.serve_tcp(listener);
+    let client = hub.client().await;
+    client.put_device(&device("d")?, Precondition::Absent).await?;
+    let attachment = connect(&client, &principal("d")?).await?;
+    let message = NewMessage {
+        record: Record::default(),
+        acknowledgement: Acknowledge::None,
+        expires: Timestamp::from_unix_microseconds(i64::MAX),
+        delivery_count_max: 10,
+        feedback_kept: Duration::ZERO,
+    };
+    client.enqueue_message(&principal("d")?, &message).await?;
+    let known = client.get_device(&"d".parse()?).await?.ok_or("not registered")?;
+    let wants_messages = Interests { device_bound_messages: true, ..NONE };
+    let attach = v1::Attach {
+        attach_id: 1,
+        principal: Some((&principal("d")?).into()),
+        device_generation_id: known.generation_id,
+        device_etag: known.etag.0,
+        previous: Some(attachment.connection_id.into()),
+        clean_session: true,
+        interests: wants_messages.to_bits(),
+        ..v1::Attach::default()
+    };
+    let told = attach_again(&mut Stub::connect(address).await?, attach).await?;
+    assert!(
+        matches!(
+            told[..],
+            [shard_frame::Body::Welcome(_), shard_frame::Body::Attached(_), shard_frame::Body::MessagesWaiting(_)]
+        ),
+        "{told:?}"
+    );
     hub.stop().await;
     Ok(())
 }

@@ -36,7 +36,10 @@ class Device:
         self.methods = worker("method", self._invoke)
         self.sent = worker("message", self._send)
         self.workers = [self.telemetry, self.reported, self.desired, self.reads, self.methods, self.sent]
-        self._registers = {"desired": Register(self.desired), "reported": Register(self.reported)}
+        self._registers = {
+            "desired": Register(self.desired),
+            "reported": Register(self.reported, behind=self.telemetry),
+        }
 
     def start(self):
         self._client.connect()

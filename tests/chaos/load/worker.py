@@ -15,6 +15,8 @@ class Worker:
         self.name, self._operation, self._history = name, operation, history
         self.began = 0
         self.succeeded, self.failed, self.longest_seconds = [], set(), 0.0
+        # Beginning and end of each success.
+        self.spans = {}
         self._last_success = time.monotonic()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
@@ -43,9 +45,10 @@ class Worker:
             self._history.note(self.name, number, began, f"failed: {error!r:.200}")
             time.sleep(AFTER_FAILURE_SECONDS)
             return
+        now = time.monotonic()
+        self.spans[number] = (began, now)
         self.succeeded.append(number)
         self._history.note(self.name, number, began, result)
-        now = time.monotonic()
         self.longest_seconds = max(self.longest_seconds, now - self._last_success)
         self._last_success = now
 

@@ -1,14 +1,20 @@
 //! A gateway with what belongs to it in every role: the hub's settings, and `hub.json`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use eventlog::Topic;
 use gateway::{Dependencies, Gateway, StartError, TicketSecret};
 use model::HubSettings;
 use runtime::Metrics;
-use shard_client::ShardClient;
-use tokio::{task::JoinHandle, time::Instant};
+use shard_client::{SettingsError, ShardClient, Unavailable};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use super::{
     bind,
@@ -17,6 +23,9 @@ use super::{
     hub_json::{ConnectionStrings, EVENT_HUB_NAME, EventHubCompatible, HubJson, Ports},
 };
 use crate::{certificates::Certificates, first_start};
+
+/// Pause before shards that did not answer are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A running gateway. End it with [`Front::drain`].
 pub struct Front {
@@ -117,13 +126,24 @@ fn explain(error: StartError) -> anyhow::Error {
     }
 }
 
-/// The hub's settings; made when there are none. Of several gateways that begin together, one makes them.
+/// The hub's settings, once the shards answer.
 async fn settings(client: &ShardClient) -> anyhow::Result<HubSettings> {
-    match client.get_settings().await.context("the hub's settings cannot be read")? {
-        Some(settings) => Ok(settings),
-        None => {
-            let first = first_start::settings(client.groups())?;
-            client.initialize_hub(&first).await.context("the hub's first settings cannot be written")
+    loop {
+        match found_or_made(client).await {
+            Err(SettingsError::Unavailable(reason)) if !matches!(reason, Unavailable::Protocol(_)) => {
+                tracing::warn!(%reason, "waits for the hub's settings");
+                sleep(ASK_AGAIN).await;
+            }
+            settings => return settings.context("no settings of the hub"),
         }
     }
+}
+
+/// Those that there are, or the first. Of several gateways that begin together, one makes them.
+async fn found_or_made(client: &ShardClient) -> Result<HubSettings, SettingsError> {
+    if let Some(settings) = client.get_settings().await? {
+        return Ok(settings);
+    }
+    let first = first_start::settings(client.groups()).map_err(|error| SettingsError::Invalid(error.to_string()))?;
+    client.initialize_hub(&first).await
 }

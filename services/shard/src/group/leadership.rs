@@ -80,11 +80,13 @@ async fn wait_for_election(
     loop {
         // The last state of a stopped group may be "leader".
         elected.has_changed().ok()?;
-        {
+        // Not looked at while it is borrowed: `reaches_majority` borrows it, too, and waits for ever if a writer waits.
+        let (is_leader, vote) = {
             let metrics = elected.borrow_and_update();
-            if metrics.state.is_leader() && group.reaches_majority() {
-                return Some(metrics.vote);
-            }
+            (metrics.state.is_leader(), metrics.vote)
+        };
+        if is_leader && group.reaches_majority() {
+            return Some(vote);
         }
         let following = Leadership::Following { leader: other_leader(group) };
         leadership.send_if_modified(|known| std::mem::replace(known, following) != following);

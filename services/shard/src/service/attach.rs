@@ -198,7 +198,8 @@ fn attach_one(
     }))
 }
 
-/// Tells a connection that was told that version last what the leader before did not tell it any more.
+/// Tells a connection that was told that version last what the leader before did not tell it any more, and of messages:
+/// those that came meanwhile found nobody to be told.
 fn catch_up(
     sessions: &mut Sessions,
     now: Now,
@@ -211,6 +212,9 @@ fn catch_up(
     match state::missed_deltas(rows, principal, told_version)? {
         Some(deltas) => deltas.into_iter().for_each(|delta| sessions.desired_updated(principal, delta)),
         None => sessions.missed_updates(principal, connection_id, now),
+    }
+    if state::queued_count(rows, principal)? > 0 {
+        sessions.messages_waiting(principal);
     }
     Ok(())
 }

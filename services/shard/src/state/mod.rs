@@ -38,7 +38,7 @@ pub use file_notifications::notification as file_notification;
 pub use presence::{StoredPresence, connected_after};
 #[cfg(test)]
 pub use queue::messages;
-pub use queue::{has_expired, received};
+pub use queue::{count as queued_count, has_expired, received};
 pub use read::{credentials, read, subscriptions, twin_document};
 pub use rows::entry_time;
 pub use session::changes_nothing;
