@@ -9,6 +9,10 @@ from .back_end import Counter, Feedback, Identities
 from .device import Device
 
 
+# An SDK whose operation has been under way for so long may be one that has stopped.
+STOPPED_SECONDS = 40
+
+
 class Load:
     def __init__(self, cluster, devices, history):
         self._owner = cluster.connection_strings["iothubowner"]
@@ -23,6 +27,8 @@ class Load:
         self._counter = Counter(self._registry, history)
         of_devices = [worker for device in self.devices for worker in device.workers]
         self.workers = [*of_devices, self._identities.worker, *self._counter.workers]
+        self._dead_threads, self.restarts = 0, 0
+        self._ends = threading.Event()
 
     def _registry(self):
         """One for each thread: the SDK's sessions are not for several."""
@@ -31,13 +37,29 @@ class Load:
         return self._local.registry
 
     def start(self):
+        threading.excepthook = self._thread_died
         for device in self.devices:
             device.start()
+        threading.Thread(target=self._restart_stopped, daemon=True).start()
         self._feedback.start()
         for worker in [self._identities.worker, *self._counter.workers]:
             worker.start()
 
+    def _thread_died(self, arguments):
+        """paho's thread ends by an error of TLS that it does not expect, and the SDK waits for it for ever."""
+        threading.__excepthook__(arguments)
+        self._dead_threads += "_thread_main" in arguments.thread.name
+
+    def _restart_stopped(self):
+        while not self._ends.wait(5):
+            stopped = max(self.devices, key=lambda device: device.telemetry.seconds_under_way())
+            is_stopped = stopped.telemetry.seconds_under_way() > STOPPED_SECONDS
+            if is_stopped and self.restarts < self._dead_threads:
+                self.restarts += 1
+                stopped.restart()
+
     def stop(self):
+        self._ends.set()
         for worker in self.workers:
             worker.stop()
         for worker in self.workers:
@@ -69,7 +91,7 @@ class Load:
         for worker in self.workers:
             kind = worker.name.rsplit(" ", 1)[1].split("-")[0]
             kinds.setdefault(kind, []).append(worker)
-        return "; ".join(
+        return f"{self.restarts} SDKs had stopped and were restarted; " + "; ".join(
             f"{kind}: {sum(len(worker.succeeded) for worker in workers)} done, "
             f"{sum(len(worker.failed) for worker in workers)} not, "
             f"longest without {max(worker.longest_seconds for worker in workers):.1f} s"

@@ -1,6 +1,7 @@
 """One device with all that it does, and its back end."""
 
 import collections
+import threading
 import time
 
 from azure.iot.device import IoTHubDeviceClient, MethodResponse
@@ -16,15 +17,10 @@ ARRIVES_WITHIN_SECONDS = 60
 class Device:
     def __init__(self, cluster, registry, history, device_id, over_websocket):
         self.device_id, self._cluster, self._registry = device_id, cluster, registry
-        identity = registry().create_device_with_sas(device_id, "", "", "enabled")
-        self._client = IoTHubDeviceClient.create_from_connection_string(
-            cluster.device_connection_string(identity),
-            server_verification_cert=cluster.certificate_authority,
-            websockets=over_websocket,
-        )
+        self._identity = registry().create_device_with_sas(device_id, "", "", "enabled")
+        self._over_websocket = over_websocket
         self.messages, self.calls, self.wrong = set(), collections.Counter(), []
-        self._client.on_method_request_received = self._answer
-        self._client.on_message_received = lambda message: self.messages.add(int(message.data))
+        self._client = self._new_client()
 
         def worker(name, operation):
             return Worker(f"{device_id} {name}", operation, history)
@@ -45,6 +41,31 @@ class Device:
         self._client.connect()
         for worker in self.workers:
             worker.start()
+
+    def _new_client(self):
+        client = IoTHubDeviceClient.create_from_connection_string(
+            self._cluster.device_connection_string(self._identity),
+            server_verification_cert=self._cluster.certificate_authority,
+            websockets=self._over_websocket,
+        )
+        client.on_method_request_received = self._answer
+        client.on_message_received = lambda message: self.messages.add(int(message.data))
+        return client
+
+    def restart(self):
+        """As the device's application would, whose SDK has stopped for good."""
+        old, self._client = self._client, self._new_client()
+        threading.Thread(target=old.shutdown, daemon=True).start()
+        threading.Thread(target=self._connect, daemon=True).start()
+        for worker in (self.telemetry, self.reported):
+            worker.give_up()
+
+    def _connect(self):
+        while True:
+            try:
+                return self._client.connect()
+            except Exception:  # The next try may find a hub.
+                time.sleep(1)
 
     def _answer(self, request):
         self.calls[request.payload] += 1

@@ -19,7 +19,8 @@ class Worker:
         self.spans = {}
         self._last_success = time.monotonic()
         self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
+        self._under_way_since = None
+        self._thread = None
 
     @property
     def acknowledged(self):
@@ -28,22 +29,36 @@ class Worker:
 
     def start(self):
         self._last_success = time.monotonic()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=self.name)
         self._thread.start()
 
+    def seconds_under_way(self):
+        """For how long it has waited for the end of its operation."""
+        since = self._under_way_since
+        return time.monotonic() - since if since else 0.0
+
+    def give_up(self):
+        """What is under way will not end, but nobody waits for it any more."""
+        self.failed.add(self.began)
+        self.start()
+
     def _run(self):
-        while not self._ends.is_set():
+        me = threading.current_thread()
+        while self._thread is me and not self._ends.is_set():
             self.began += 1
-            self._do(self.began)
+            self._do(self.began, me)
             time.sleep(PAUSE_SECONDS)
 
-    def _do(self, number):
-        began = time.monotonic()
+    def _do(self, number, me):
+        began = self._under_way_since = time.monotonic()
         try:
             result = self._operation(number)
         except Exception as error:  # Not promised: it may have happened or not.
             self.failed.add(number)
             self._history.note(self.name, number, began, f"failed: {error!r:.200}")
             time.sleep(AFTER_FAILURE_SECONDS)
+            return
+        if self._thread is not me:
             return
         now = time.monotonic()
         self.spans[number] = (began, now)

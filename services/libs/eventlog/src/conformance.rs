@@ -40,6 +40,7 @@ where
     concurrent_appenders_share_without_gaps(&log).await;
     calls_from_one_place_keep_their_order(&log).await;
     appended_wakes_readers(&log).await;
+    who_asked_for_the_bounds_is_woken(&log).await;
     consumers_remember_their_place(&log).await;
     shutdown_flushes_and_refuses(log).await;
     reopening_keeps_everything(make).await;
@@ -242,6 +243,17 @@ async fn appended_wakes_readers(log: &Log) {
     }
     let seen = tokio::time::timeout(PATIENCE, reader).await.expect("readers are woken").unwrap();
     assert_eq!(seen, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+/// Also when nobody ever read the partition.
+async fn who_asked_for_the_bounds_is_woken(log: &Log) {
+    let topic = topic(log, "conformance-bounds-wake", 1).await;
+    assert_eq!(log.bounds(&topic, 0).await.unwrap().next, 0);
+    let mut appended = log.appended();
+    append(log, &topic, 0, "first").await;
+    // Sooner than anybody is asked to look again.
+    let woken = tokio::time::timeout(Duration::from_secs(10), appended.changed()).await;
+    woken.expect("who knows the bounds is woken").unwrap();
 }
 
 async fn consumers_remember_their_place(log: &Log) {

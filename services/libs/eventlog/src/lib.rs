@@ -187,7 +187,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// What the partition holds now.
     fn bounds<'a>(&'a self, topic: &'a Topic, partition: EventPartition) -> BoxFuture<'a, Result<Bounds, ReadError>>;
 
-    /// Changes whenever records of any topic became durable; wait on it, then read.
+    /// Changes whenever records became durable in a partition that was read, or whose bounds were asked for, before; and at
+    /// times without that: whoever waits on it reads again, or asks for the bounds again, and so stays informed.
     fn appended(&self) -> watch::Receiver<u64>;
 
     /// Remembers, durably, how far a consumer of the hub itself (a router) came.

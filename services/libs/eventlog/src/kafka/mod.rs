@@ -10,7 +10,7 @@
 //! a retry of its own neither duplicates nor reorders. There are no transactions, so offsets have no gaps.
 //!
 //! **Reads.** A read finds at once whatever this process was acknowledged. What other processes append is seen when the
-//! tail has it, which is what `appended` says.
+//! tail has it, which is what `appended` says of partitions that are read, or whose bounds are asked for, once in a while.
 //!
 //! **Failure.** Brokers that are away or slow hold appends back: at most `queue_bytes_max` wait, what is more fails with
 //! `Full` at once. What the library has for longer than `delivery_timeout_seconds` fails, and so does what has waited as
@@ -197,7 +197,12 @@ impl KafkaLog {
         })
     }
 
+    /// What comes behind these bounds is told by `appended`: the partition is followed from now on, as by a read.
     async fn partition_bounds(&self, partition: Arc<Partition>) -> Result<Bounds, ReadError> {
+        if !self.shared.tail.is_followed(&partition) {
+            let partition = partition.clone();
+            self.ask(move |shared| shared.tail.follow(&partition)).await?;
+        }
         let asked = partition.clone();
         let (earliest, next) = self.ask(move |shared| shared.watermarks(&asked)).await?;
         let last_time = match next > earliest {

@@ -21,8 +21,10 @@ use tokio::sync::watch;
 use super::{Config, REQUEST_TIMEOUT, message, topics::Partition};
 use crate::{Offset, ReadLimit, Stored};
 
-/// A partition that nobody has read for so long is not followed any more.
+/// A partition that nobody has read for so long is not followed any more,
 const UNREAD_MAX: Duration = Duration::from_secs(60);
+/// and from then on whoever waits for what comes is asked to look again: nothing may have come for as long.
+const UNREAD_ASKED: Duration = Duration::from_secs(30);
 /// How often that is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
@@ -131,6 +133,12 @@ impl Tail {
         Some(ends.get_mut(&key(partition))?.look(from, limit))
     }
 
+    /// Whether the partition is followed; it counts as read.
+    pub fn is_followed(&self, partition: &Partition) -> bool {
+        let mut ends = self.shared.ends.lock();
+        ends.get_mut(&key(partition)).map(|end| end.read_at = Instant::now()).is_some()
+    }
+
     /// Follows a partition from its end on. Blocks.
     pub fn follow(&self, partition: &Partition) -> KafkaResult<()> {
         let _one = self.following.lock();
@@ -190,14 +198,18 @@ impl Shared {
     }
 
     fn forget_unread(&self) {
-        let mut ends = self.ends.lock();
-        ends.retain(|key, end| {
+        let mut asks = false;
+        self.ends.lock().retain(|key, end| {
             let is_unread = end.read_at.elapsed() > UNREAD_MAX;
+            asks |= end.read_at.elapsed() > UNREAD_ASKED;
             if is_unread && let Ok(place) = place(key, KafkaOffset::Invalid) {
                 let _ = self.consumer.incremental_unassign(&place);
             }
             !is_unread
         });
+        if asks {
+            self.appended.send_modify(|changes| *changes += 1);
+        }
     }
 }
 
