@@ -14,7 +14,7 @@ def _kill_for_a_while(cluster, parts, seconds, say):
     for part in parts:
         cluster.script("launch", part)
     for part in parts:
-        cluster.script("run", part)
+        cluster.script("await", part)
 
 
 def kill(cluster, random, say):
