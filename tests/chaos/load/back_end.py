@@ -37,9 +37,10 @@ class Feedback:
                     time.sleep(0.2)
                     continue
                 records = json.loads(batch)
-                self._cluster.request("DELETE", f"{path}/{lock_token}")
-                self._history.note("feedback", 0, began, [record["originalMessageId"] for record in records])
+                # Before it is completed: without an answer to that it may be all the same.
                 self._take(records)
+                self._history.note("feedback", 0, began, [record["originalMessageId"] for record in records])
+                self._cluster.request("DELETE", f"{path}/{lock_token}")
             except OSError:  # Of a batch that was not completed we hear again.
                 time.sleep(0.2)
 
