@@ -17,14 +17,27 @@ def fill(cluster, random, say):
     left, seconds = random.choice([200 << 20, 30 << 20, 0]), random.uniform(1, 8)
     say(f"{left >> 20} MiB are left on the disk of {shard}, {seconds:.1f} s")
     filler = cluster.disk(shard) / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(shutil.disk_usage(filler.parent).free - left, 1))
+    _take_space(filler, left)
     time.sleep(seconds)
-    filler.unlink()
+    filler.unlink(missing_ok=True)
     if not cluster.becomes_ready(shard, RECOVERS_WITHIN_SECONDS):
         say(f"{shard} is restarted after its disk was full")
         cluster.script("kill", shard)
         cluster.script("run", shard)
+
+
+def _take_space(filler, left):
+    """The shard takes some, too: what was free a moment ago may not be any more."""
+    for _ in range(20):
+        wanted = shutil.disk_usage(filler.parent).free - left
+        if wanted <= 0:
+            return
+        try:
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, wanted)
+            return
+        except OSError:
+            filler.unlink(missing_ok=True)
 
 
 def damage_log_tail(cluster, random, say):
