@@ -133,6 +133,12 @@ fn leave(plan: &mut Plan, set: &StatefulSetState, nodes: &Nodes<'_>, count: u32,
     }
     plan.actions
         .extend(leaving.iter().filter(|(_, node)| node.state == NodeState::Active).map(|(_, node)| drain(node)));
+    let hands_over = |number: u32, node: &Node| number >= set.size && !node.is_empty() && set.claims.contains(&number);
+    if let Some((number, _)) = leaving.iter().filter(|(number, node)| hands_over(*number, node)).max_by_key(|it| it.0) {
+        // Its pod ended too early; it comes back to hand over what it has.
+        plan.actions.push(Action::Resize { from: set.size, to: number + 1 });
+        return;
+    }
     if !nodes.is_certain() {
         return;
     }

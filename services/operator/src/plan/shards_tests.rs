@@ -162,8 +162,17 @@ fn what_is_done_next() {
         ),
         ("fewer than copies", World::of(3).wanted(2), &[]),
         ("somebody ended pods behind the operator's back", World::of(5).set(|set| set.size = 3), &["3 -> 5"]),
-        ("a node whose pod ended before it was drained", World::of(4).wanted(3).set(|set| set.size = 3), &["drain 14"]),
-        ("which then goes", World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty), &["remove 14"]),
+        (
+            "a pod that ended before it was drained comes back to hand over",
+            World::of(5).wanted(3).set(|set| set.size = 3),
+            &["drain 14", "drain 15", "3 -> 5"],
+        ),
+        (
+            "unless its disk is gone",
+            World::of(4).wanted(3).set(|set| (set.size, set.claims) = (3, (0..3).collect())),
+            &["drain 14"],
+        ),
+        ("one that has nothing goes", World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty), &["remove 14"]),
         ("another mind: who drains stays", World::of(5).node(4, draining), &["activate 15"]),
         (
             "another mind, and one pod is gone",
