@@ -137,7 +137,12 @@ impl Operator {
             |_, error: &LookError, operator: Arc<Self>| operator.failed(error),
             self.clone(),
         );
-        looks.for_each(|looked| std::future::ready(self.watched(looked.err()))).await;
+        looks
+            .for_each(|looked| {
+                self.watched(looked.err());
+                std::future::ready(())
+            })
+            .await;
     }
 
     fn namespace(&self) -> String {

@@ -414,8 +414,8 @@ impl Simulation {
             false => self.world.clone(),
         };
         let plan = seen.plan();
-        if seen.observed.hub.is_ok() {
-            let nodes = crate::report::nodes(&seen.observed.hub.as_ref().unwrap().cluster);
+        if let Ok(hub) = &seen.observed.hub {
+            let nodes = crate::report::nodes(&hub.cluster);
             let shards = &mut self.world.observed.status.shards;
             (shards.removing, shards.nodes) = (plan.removing, nodes);
         }

@@ -4,6 +4,8 @@
 //! schema refuses what can be seen to be wrong without looking anywhere else; the rest is for [`crate::validate`]. What is
 //! not named is left as it is in the hub.
 
+#![allow(clippy::duplicated_attributes, reason = "every printer column has a type, and several the same")]
+
 mod definition;
 mod settings;
 mod status;
