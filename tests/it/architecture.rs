@@ -11,9 +11,25 @@ use ironhub_tests::TestResult;
 
 /// Who may import whom among our own crates.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("hub", &["gateway", "shard", "runtime", "model", "mqtt", "amqp", "auth", "eventlog", "shard-client", "peer"]),
+    (
+        "hub",
+        &[
+            "gateway",
+            "shard",
+            "operator",
+            "runtime",
+            "model",
+            "mqtt",
+            "amqp",
+            "auth",
+            "eventlog",
+            "shard-client",
+            "peer",
+        ],
+    ),
     ("gateway", &["model", "mqtt", "amqp", "auth", "eventlog", "shard-client", "runtime"]),
     ("shard", &["model", "proto", "eventlog", "runtime", "peer"]),
+    ("operator", &["model", "auth", "runtime"]),
     ("shard-client", &["model", "proto"]),
     ("eventlog", &["model", "proto"]),
     ("auth", &["model"]),
@@ -34,7 +50,10 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_amqp", &["amqp"]),
     ("fe2o3-amqp-types", &["amqp"]),
     ("hyper", &["gateway", "hub", "runtime", "shard-client"]),
-    ("rustls", &["gateway", "hub", "peer"]),
+    ("rustls", &["gateway", "hub", "operator", "peer"]),
+    ("kube", &["operator"]),
+    ("k8s-openapi", &["operator"]),
+    ("schemars", &["operator"]),
     ("clap", &["hub"]),
     ("toml", &["hub"]),
 ];
@@ -66,6 +85,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "services/shard/src/state",
         &["SystemTime", "Instant::now", "Timestamp::now", "rand", "Uuid", "std::env"],
         "apply is deterministic",
+    ),
+    (
+        "services/operator/src/plan",
+        &["kube::", "async fn", "Timestamp::now", "tokio"],
+        "pure: from what is wanted and what there is to what is done",
     ),
     ("services/gateway/src", &["rocksdb", "openraft", "proto::"], "a gateway reaches shards by shard-client only"),
 ];

@@ -115,7 +115,7 @@ impl Load {
 async fn texts(log: &dyn EventLog, topic: &Topic, partition: u32) -> TestResult<BTreeMap<u64, String>> {
     let mut texts = BTreeMap::new();
     loop {
-        let next = texts.last_key_value().map_or(0, |(offset, _)| offset + 1);
+        let next = texts.last_key_value().map_or(0, |(offset, _)| *offset + 1);
         let read = log.read(topic, partition, next, ALL).await?;
         if read.is_empty() {
             return Ok(texts);

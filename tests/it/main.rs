@@ -46,6 +46,7 @@ mod keep_alive;
 mod live_credentials;
 mod methods;
 mod metrics;
+mod operator;
 mod peers;
 mod permissions;
 mod persistent_session;

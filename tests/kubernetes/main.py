@@ -14,7 +14,7 @@ import kubernetes  # noqa: E402
 from history import History  # noqa: E402
 from observed_load import ObservedLoad  # noqa: E402
 from report import Report  # noqa: E402
-from scenarios import install, nodes, pods, reinstall, upgrade  # noqa: E402
+from scenarios import custom_resource, install, nodes, pods, reinstall, upgrade  # noqa: E402
 
 VALUES = HERE / "values.yaml"
 
@@ -23,7 +23,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=4)
     parser.add_argument("--upgrade-tag", default="test-2", help="another tag of the image that is loaded")
-    parser.add_argument("--only", nargs="*", default=["pods", "nodes", "upgrade", "reinstall"], help="scenarios after the install")
+    parser.add_argument("--only", nargs="*", default=["pods", "nodes", "custom-resource", "upgrade", "reinstall"], help="scenarios after the install")
     return parser.parse_args()
 
 
@@ -32,6 +32,7 @@ def under_load(report, hub, arguments, history):
     scenarios = {
         "pods": lambda load: pods.run(report, load),
         "nodes": lambda load: nodes.run(report, load),
+        "custom-resource": lambda load: custom_resource.run(report, load),
         "upgrade": lambda load: upgrade.run(report, load, VALUES, arguments.upgrade_tag),
     }
     load = ObservedLoad(hub, arguments.devices, history, report)

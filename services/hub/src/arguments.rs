@@ -16,7 +16,7 @@ pub use messages::{MessageCommand, SendArguments};
 pub use registry::{
     CreateArguments, DeviceCommand, ImportArguments, ImportMode, Key, ModuleCommand, SimulateArguments, UpdateArguments,
 };
-pub use roles::{AllArguments, PrepareClusterArguments, RoleArguments};
+pub use roles::{AllArguments, OperatorArguments, PrepareClusterArguments, RoleArguments};
 pub use twin::{InvokeArguments, MethodCommand, TwinCommand, TwinWrite};
 
 const EXAMPLES: &str = "\
@@ -66,6 +66,13 @@ setting. The certificates come from `ironhub prepare-cluster` or from elsewhere.
 Three or more of them make a hub that outlives the loss of one. --print-config explains every setting. The shards that
 `founders` names begin the hub together, once; later ones join it.")]
     Shard(RoleArguments),
+
+    /// Keep a hub on Kubernetes as its custom resource IotHub says: settings, and how many shards there are
+    #[command(after_help = "\
+It runs in the namespace of the hub, one for each hub; the chart does that with operator.enabled. It acts as the owner of the
+hub, over HTTPS, and on nothing but the IotHub, the StatefulSet and the Secrets that are named to it. --print-config explains
+every setting. `kubectl explain iothub.spec` explains the resource.")]
+    Operator(OperatorArguments),
 
     /// Make what the processes of a cluster need: an authority, a certificate for each role, a server certificate, a secret
     #[command(after_help = "\

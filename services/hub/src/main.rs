@@ -2,7 +2,7 @@
 //! does, and starts what they ask for.
 //!
 //! ```text
-//!   arguments, configuration ──> role/ (all, gateway, shard)     first_start, certificates
+//!   arguments, configuration ──> role/ (all, gateway, shard, operator)     first_start, certificates
 //!                            └─> command/ (clients of a hub's public HTTPS API)
 //! ```
 
@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    arguments::{Arguments, Command, RoleArguments},
-    configuration::{AllConfig, Environment, GatewayConfig, LogConfig, RoleConfig, ShardConfig},
+    arguments::{Arguments, Command, OperatorArguments, RoleArguments},
+    configuration::{AllConfig, Environment, GatewayConfig, LogConfig, OperatorConfig, RoleConfig, ShardConfig},
 };
 
 #[global_allocator]
@@ -65,6 +65,18 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         }
         Command::PrepareCluster(arguments) => {
             client()?.block_on(certificates::prepare_cluster(&arguments, environment))
+        }
+        Command::Operator(OperatorArguments { role: RoleArguments { words, print_config }, print_crd }) => {
+            if print_crd {
+                print!("{}", operator::resource::definition());
+                return Ok(());
+            }
+            let config = OperatorConfig::load(&words, environment)?;
+            if print_config {
+                return print(&config);
+            }
+            config.check()?;
+            server(&config.log.clone(), role::operator(config))
         }
         Command::Device { target, command } => client()?.block_on(command::device::run(target, command, environment)),
         Command::Module { target, command } => client()?.block_on(command::module::run(target, command, environment)),

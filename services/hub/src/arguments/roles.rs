@@ -56,6 +56,16 @@ pub struct RoleArguments {
     pub print_config: bool,
 }
 
+/// What the operator is started with.
+#[derive(Debug, Default, Args)]
+pub struct OperatorArguments {
+    #[command(flatten)]
+    pub role: RoleArguments,
+    /// Print the definition of the custom resource IotHub for `kubectl apply -f -`, and end
+    #[arg(long)]
+    pub print_crd: bool,
+}
+
 /// What `ironhub prepare-cluster` makes, and where.
 #[derive(Debug, Args)]
 pub struct PrepareClusterArguments {

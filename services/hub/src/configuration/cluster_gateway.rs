@@ -38,6 +38,9 @@ pub struct GatewayConfig {
     pub gateway_id: String,
     /// Holds 32 bytes in base64, the same on every gateway of the hub: devices resume their TLS sessions on any of them.
     pub ticket_secret_file: PathBuf,
+    /// Holds the primary key that the policy `iothubowner` has when the hub is founded, 16 to 64 bytes in base64: for who
+    /// manages the hub from then on, such as `ironhub operator`. A hub that has settings keeps its own. Empty: drawn.
+    pub owner_key_file: PathBuf,
     /// Where addresses and connection strings are written for programs of the owner, as `ironhub all` does into its data
     /// folder. It holds keys. Empty: nowhere.
     pub hub_json_file: PathBuf,
@@ -72,6 +75,7 @@ impl Default for GatewayConfig {
             event_partitions: 4,
             gateway_id: String::new(),
             ticket_secret_file: PathBuf::new(),
+            owner_key_file: PathBuf::new(),
             hub_json_file: PathBuf::new(),
             log: LogConfig::default(),
             admin: AdminSection::default(),

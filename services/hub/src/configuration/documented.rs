@@ -94,7 +94,7 @@ fn fields<'a>(source: &'a str, structure: &str) -> HashMap<&'a str, Vec<&'a str>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 mod tests {
-    use crate::configuration::{AllConfig, GatewayConfig, RoleConfig, ShardConfig};
+    use crate::configuration::{AllConfig, GatewayConfig, OperatorConfig, RoleConfig, ShardConfig};
 
     fn every_setting_of<C: RoleConfig>() {
         let text = C::default().to_toml().unwrap();
@@ -118,6 +118,7 @@ mod tests {
         every_setting_of::<AllConfig>();
         every_setting_of::<GatewayConfig>();
         every_setting_of::<ShardConfig>();
+        every_setting_of::<OperatorConfig>();
     }
 
     #[test]
@@ -125,5 +126,6 @@ mod tests {
         the_same::<AllConfig>();
         the_same::<GatewayConfig>();
         the_same::<ShardConfig>();
+        the_same::<OperatorConfig>();
     }
 }

@@ -5,6 +5,7 @@ mod cluster_gateway;
 mod cluster_shard;
 mod documented;
 mod environment;
+mod operator;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -18,7 +19,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use self::documented::Section;
-pub use self::{all::AllConfig, cluster_gateway::GatewayConfig, cluster_shard::ShardConfig, environment::Environment};
+pub use self::{
+    all::AllConfig, cluster_gateway::GatewayConfig, cluster_shard::ShardConfig, environment::Environment,
+    operator::OperatorConfig,
+};
 use crate::role::hub_json::EVENT_HUB_NAME;
 
 /// The settings of a role, as a file can have them.

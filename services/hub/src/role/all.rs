@@ -45,6 +45,7 @@ impl Hub {
             shard_client: shard_client.clone(),
             event_log: event_log.clone(),
             certificates,
+            owner_key: None,
             ticket_secret: ticket_secret::load_or_draw(&ticket_secret::file(&data_dir.certificates()))?,
             metrics: watched.metrics.clone(),
         })

@@ -1,8 +1,9 @@
 //! `ironhub gateway`: a gateway of a cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use eventlog::kafka::OpenError;
+use model::SymmetricKey;
 use peer::{Connector, Credentials, Role};
 use runtime::State;
 use shard_client::{Discovery, ShardClient};
@@ -14,7 +15,7 @@ use super::{
     front::{Front, Parts},
     ticket_secret,
 };
-use crate::{certificates::Certificates, configuration::GatewayConfig};
+use crate::{certificates::Certificates, configuration::GatewayConfig, files};
 
 const ASK_KAFKA_AGAIN: Duration = Duration::from_millis(500);
 
@@ -35,6 +36,7 @@ impl ClusterGateway {
         let serving = watched.health.part("gateway");
         serving.set(State::Starting("waits for shards and for Kafka".to_owned()));
         let ticket_secret = ticket_secret::load(&config.ticket_secret_file)?;
+        let owner_key = owner_key(&config.owner_key_file)?;
         let certificates = Certificates::brought(&config.certificates)?;
         let credentials = Credentials::open(config.peer.clone())?;
         let (event_log, shard_client) = tokio::try_join!(open_event_log(&config, &watched), async {
@@ -49,6 +51,7 @@ impl ClusterGateway {
             event_log: event_log.clone(),
             certificates,
             ticket_secret,
+            owner_key,
             metrics: watched.metrics.clone(),
         })
         .await?;
@@ -71,6 +74,14 @@ impl ClusterGateway {
         credentials.abort();
         drop(admin);
     }
+}
+
+fn owner_key(file: &Path) -> anyhow::Result<Option<SymmetricKey>> {
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let key = files::read_text(file)?.trim().parse();
+    key.map(Some).map_err(|_| anyhow::anyhow!("{} holds no key: 16 to 64 bytes in base64", file.display()))
 }
 
 /// Waits for a Kafka that does not answer yet; wrong settings are an error at once.

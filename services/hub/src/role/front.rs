@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use eventlog::Topic;
 use gateway::{Dependencies, Gateway, StartError, TicketSecret};
-use model::HubSettings;
+use model::{HubSettings, SymmetricKey};
 use runtime::Metrics;
 use shard_client::{SettingsError, ShardClient, Unavailable};
 use tokio::{
@@ -49,6 +49,8 @@ pub struct Parts<'a> {
     pub event_log: HubEventLog,
     pub certificates: Certificates,
     pub ticket_secret: TicketSecret,
+    /// What a new hub's owner has as primary key; unset: drawn.
+    pub owner_key: Option<SymmetricKey>,
     pub metrics: Metrics,
 }
 
@@ -56,7 +58,7 @@ impl Front {
     /// Listens, once the hub's settings are known. They are made when this is the hub's first start.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
         let Parts { shard_client, event_log, certificates, .. } = &parts;
-        let settings = settings(shard_client).await?;
+        let settings = settings(shard_client, parts.owner_key.as_ref()).await?;
         // Nobody can be authenticated before the settings are watched.
         let mut watched = shard_client.settings();
         watched.wait_for(Option::is_some).await.context("the hub's settings do not arrive")?;
@@ -127,9 +129,9 @@ fn explain(error: StartError) -> anyhow::Error {
 }
 
 /// The hub's settings, once the shards answer.
-async fn settings(client: &ShardClient) -> anyhow::Result<HubSettings> {
+async fn settings(client: &ShardClient, owner_key: Option<&SymmetricKey>) -> anyhow::Result<HubSettings> {
     loop {
-        match found_or_made(client).await {
+        match found_or_made(client, owner_key).await {
             Err(SettingsError::Unavailable(reason)) if !matches!(reason, Unavailable::Protocol(_)) => {
                 tracing::warn!(%reason, "waits for the hub's settings");
                 sleep(ASK_AGAIN).await;
@@ -140,10 +142,11 @@ async fn settings(client: &ShardClient) -> anyhow::Result<HubSettings> {
 }
 
 /// Those that there are, or the first. Of several gateways that begin together, one makes them.
-async fn found_or_made(client: &ShardClient) -> Result<HubSettings, SettingsError> {
+async fn found_or_made(client: &ShardClient, owner_key: Option<&SymmetricKey>) -> Result<HubSettings, SettingsError> {
     if let Some(settings) = client.get_settings().await? {
         return Ok(settings);
     }
-    let first = first_start::settings(client.groups()).map_err(|error| SettingsError::Invalid(error.to_string()))?;
+    let first =
+        first_start::settings(client.groups(), owner_key).map_err(|error| SettingsError::Invalid(error.to_string()))?;
     client.initialize_hub(&first).await
 }

@@ -6,6 +6,7 @@
 //!   gateway  Kafka ─────────────────────────────┐
 //!            shards ─mutual TLS─> client ───────┴─> front ─> devices, back ends
 //!   shard    data folder (locked) ─> node ─> mutual TLS ─> gateways and other shards
+//!   operator Kubernetes ─> looks ─> HTTPS of a gateway, StatefulSet
 //! ```
 //!
 //! The end goes the other way, by a deadline.
@@ -23,12 +24,13 @@ mod follow_settings;
 mod founding;
 mod front;
 pub mod hub_json;
+mod operator;
 mod registry;
 pub mod ticket_secret;
 
 use runtime::{Admin, AdminConfig, Drain, Health, Metrics, Signals};
 
-use crate::configuration::{AllConfig, GatewayConfig, ShardConfig};
+use crate::configuration::{AllConfig, GatewayConfig, OperatorConfig, ShardConfig};
 
 /// Runs a whole hub until SIGTERM or SIGINT, then drains it. A second signal ends it at once.
 pub async fn all(config: AllConfig) -> anyhow::Result<()> {
@@ -43,6 +45,11 @@ pub async fn gateway(config: GatewayConfig) -> anyhow::Result<()> {
 /// Runs a shard of a cluster in the same way.
 pub async fn shard(config: ShardConfig) -> anyhow::Result<()> {
     run(cluster_shard::ClusterShard::start(config), cluster_shard::ClusterShard::drain).await
+}
+
+/// Runs the operator of a hub in the same way.
+pub async fn operator(config: OperatorConfig) -> anyhow::Result<()> {
+    run(operator::RunningOperator::start(config), operator::RunningOperator::drain).await
 }
 
 /// A start may wait for other processes; a signal ends that too.

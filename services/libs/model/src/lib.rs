@@ -4,6 +4,7 @@
 //! types once, at the edge, and trusted afterwards.
 
 mod authentication;
+mod duration;
 mod identifier;
 mod identity;
 mod placement;
@@ -15,6 +16,7 @@ mod timestamp;
 pub mod twin;
 
 pub use authentication::{Authentication, InvalidAuthentication, SymmetricKey, SymmetricKeys, Thumbprint, Thumbprints};
+pub use duration::parse_duration_seconds;
 pub use identifier::{DeviceId, InvalidIdentifier, ModuleId, Principal};
 pub use identity::{Credentials, DeviceIdentity, DeviceStatus, ETag, ModuleIdentity};
 pub use placement::{EventPartition, GroupId, event_partition, group_of};
