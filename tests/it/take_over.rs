@@ -1,6 +1,12 @@
 //! The newest connection of an identity wins (mqtt §2.8).
 
-use ironhub_tests::{Hub, Received, TestResult};
+use std::time::Duration;
+
+use ironhub_tests::{Frame, Hub, Received, TestResult};
+use tokio::time::sleep;
+
+const WRITES: usize = 10;
+const BETWEEN_WRITES: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn the_newer_connection_wins_and_the_older_gets_no_packet() -> TestResult {
@@ -13,6 +19,33 @@ async fn the_newer_connection_wins_and_the_older_gets_no_packet() -> TestResult 
     newer.publish_acknowledged(&device.events_topic(), b"newer").await?;
     // The end of the older one comes late and changes nothing.
     newer.ping().await
+}
+
+/// A write that fails would end the thread of paho for good.
+#[tokio::test]
+async fn the_older_one_may_write_until_it_has_seen_the_end() -> TestResult {
+    let hub = Hub::shared().await?;
+    let device = hub.new_device().await?;
+    let (mut connect, mut publish) = (Vec::new(), Vec::new());
+    mqtt::client::connect(&device.connect(), &mut connect);
+    mqtt::client::publish(&device.events_topic(), b"nobody reads this", None, &mut publish);
+
+    let mut older = hub.connect(&device).await?;
+    let mut over_websocket = hub.websocket().await?;
+    over_websocket.send(&connect).await?;
+    assert!(matches!(over_websocket.receive().await?, Frame::Binary(_)), "CONNACK");
+    for _ in 0..WRITES {
+        sleep(BETWEEN_WRITES).await;
+        older.send(&publish).await?;
+    }
+    older.expect_closed().await?;
+
+    let _newest = hub.connect(&device).await?;
+    for _ in 0..WRITES {
+        sleep(BETWEEN_WRITES).await;
+        over_websocket.send(&publish).await?;
+    }
+    over_websocket.expect_close(1000).await
 }
 
 #[tokio::test]

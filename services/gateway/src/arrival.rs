@@ -57,7 +57,7 @@ impl Arrived {
                 front.metrics.handshake_failures.inc();
                 let error = failed.err().map_or_else(|| "failed".to_owned(), |late| late.to_string());
                 tracing::debug!(%peer, error, "no TLS handshake");
-                let _ = timeout(GOODBYE, flush(&mut Transport::Tls(socket))).await; // the alert
+                say_goodbye(&mut Transport::Tls(socket)).await; // the alert
                 return None;
             }
         }
@@ -88,7 +88,8 @@ impl Arrived {
     }
 }
 
-/// Sends what waits.
-pub(crate) async fn flush(socket: &mut Transport) -> std::io::Result<()> {
-    std::future::poll_fn(|context| socket.poll_flush(context)).await
+/// Sends what waits, and waits until the peer has closed, too.
+pub(crate) async fn say_goodbye(socket: &mut Transport) {
+    let goodbye = std::future::poll_fn(|context| socket.poll_goodbye(context));
+    let _ = timeout(GOODBYE, goodbye).await; // the peer may be gone already
 }

@@ -54,4 +54,9 @@ impl PlainSocket {
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unsent.poll_write(&mut self.stream, context)
     }
+
+    /// What it is spoken over.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
 }

@@ -3,14 +3,20 @@
 
 use std::{
     io,
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     plain_socket::PlainSocket,
     tls::{ReadOutcome, TlsSocket},
     websocket::WebSocket,
 };
+
+/// One read of what nobody listens to any more takes up to so much.
+const DISCARDED_BYTES: usize = 4096;
 
 /// A connection's socket. The rarer kinds are boxed: the other must not become larger for them.
 pub(crate) enum Transport {
@@ -38,7 +44,7 @@ impl Transport {
         }
     }
 
-    /// Says goodbye; the caller flushes and drops the socket afterwards.
+    /// Says that nothing more is said; [`poll_goodbye`](Self::poll_goodbye) sends it.
     pub fn queue_close(&mut self) {
         match self {
             Self::Tls(socket) => socket.queue_close(),
@@ -62,6 +68,31 @@ impl Transport {
             Self::Tls(socket) => socket.poll_flush(context),
             Self::WebSocket(socket) => socket.poll_flush(context),
             Self::Plain(socket) => socket.poll_flush(context),
+        }
+    }
+
+    /// Sends what waits and ends the own direction; ready once the peer has ended its direction, too, and may be forgotten.
+    pub fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(context))?;
+        match self {
+            Self::Tls(socket) => poll_end(socket.stream(), context),
+            Self::WebSocket(socket) => poll_end(socket.stream(), context),
+            Self::Plain(socket) => poll_end(socket.stream(), context),
+        }
+    }
+}
+
+/// What the peer still sends is read and forgotten: closing on unread bytes resets the connection, which takes from the
+/// peer what it has not read yet, and breaks what it is writing. One SDK (azure-iot-device of Python) never comes again
+/// then: a broken write ends paho's thread.
+fn poll_end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+    let mut space = [0; DISCARDED_BYTES];
+    loop {
+        let mut read = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        if read.filled().is_empty() {
+            return Poll::Ready(Ok(()));
         }
     }
 }

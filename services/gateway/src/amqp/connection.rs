@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use futures::{StreamExt, stream::FuturesUnordered};
 use model::Principal;
 use shard_client::SettingsWatch;
-use tokio::time::{Sleep, timeout};
+use tokio::time::Sleep;
 
 use super::{
     Head, authority::Authority, close::Close, device::Device, event_hubs::Reader, goodbye::Goodbye, link::Link,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Front,
-    arrival::{Arrived, GOODBYE},
+    arrival::{Arrived, say_goodbye},
     connections::Place,
     tls::ReadOutcome,
     transport::Transport,
@@ -140,8 +140,7 @@ impl Connection {
         if !matches!(close, Close::Broken(_)) {
             self.socket.queue_close();
         }
-        // The peer may be gone already.
-        let _ = timeout(GOODBYE, poll_fn(|context| self.socket.poll_flush(context))).await;
+        say_goodbye(&mut self.socket).await;
     }
 
     /// The peer has said who it is, or has a certificate that will.

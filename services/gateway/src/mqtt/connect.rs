@@ -6,12 +6,12 @@ use auth::{ClientCertificate, Presented, Refusal};
 use model::{Credentials, Principal};
 use mqtt::{Connect, ConnectReturnCode, Event, ServerConnection, Violation};
 use shard_client::{Attachment, SessionError, Unavailable};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{Head, close::Close, connection::Connection, username::Username, will::Will};
 use crate::{
     Front, announce,
-    arrival::{Arrived, GOODBYE, flush},
+    arrival::{Arrived, say_goodbye},
     history::Incident,
     telemetry::Stamp,
     tls::ReadOutcome,
@@ -88,7 +88,7 @@ async fn say(socket: &mut Transport, words: &[u8]) {
     let written = std::future::poll_fn(|context| std::task::Poll::Ready(socket.write(context, words))).await;
     if written.is_ok() {
         socket.queue_close();
-        let _ = timeout(GOODBYE, flush(socket)).await; // the peer may be gone already
+        say_goodbye(socket).await;
     }
 }
 

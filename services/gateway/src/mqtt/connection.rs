@@ -19,7 +19,7 @@ use auth::{Fingerprint, recheck};
 use model::{Credentials, Principal, Timestamp};
 use mqtt::{Event, Publish, ServerConnection};
 use shard_client::{Mailbox, SessionEvent};
-use tokio::time::{Sleep, timeout};
+use tokio::time::Sleep;
 
 use super::{
     Head,
@@ -41,8 +41,6 @@ use crate::{Front, connections::Place, history::Incident, telemetry::Stamp, tls:
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon a connection looks again whether the gateway has room for more bytes.
 const ROOM_RETRY: Duration = Duration::from_millis(20);
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
 /// Expiries further away than this are never.
 const EXPIRY_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Answers that are written before more is read.

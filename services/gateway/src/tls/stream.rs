@@ -177,7 +177,7 @@ impl TlsSocket {
         self.unsent.bound(flushed)
     }
 
-    /// Says goodbye; the caller flushes and drops the socket afterwards.
+    /// Says that nothing more is said; it goes out with the next flush.
     pub fn queue_close(&mut self) {
         let _ = self.encrypt(|traffic, space| traffic.queue_close_notify(space), 0);
     }
@@ -221,6 +221,11 @@ impl TlsSocket {
     /// Sends what waits; ready once nothing does.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unsent.poll_write(&mut self.stream, context)
+    }
+
+    /// What it is spoken over: encrypted bytes.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 }
 

@@ -108,7 +108,7 @@ impl WebSocket {
         self.unsent.bound(flushed)
     }
 
-    /// Says goodbye, or answers the peer's; the caller flushes and drops the socket afterwards.
+    /// Says goodbye, or answers the peer's; it goes out with the next flush.
     pub fn queue_close(&mut self) {
         self.close(self.answer_code.unwrap_or(Some(NORMAL)));
     }
@@ -132,6 +132,11 @@ impl WebSocket {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.unflushed = false;
         }
-        if self.closing { Pin::new(&mut self.stream).poll_shutdown(context) } else { Poll::Ready(Ok(())) }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What it is spoken over: frames.
+    pub fn stream(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + use<>) {
+        &mut self.stream
     }
 }

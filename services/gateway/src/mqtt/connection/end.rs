@@ -1,7 +1,7 @@
 //! How a connection ends: deadlines, and what is left to do.
 
 use super::*;
-use crate::device_bound;
+use crate::{arrival::say_goodbye, device_bound};
 
 impl Connection {
     /// Fails when a deadline has passed; else sleeps until the next one.
@@ -75,8 +75,7 @@ impl Connection {
         if !matches!(close, Close::Broken(_)) {
             self.socket.queue_close();
         }
-        // The reason why it broke, too, may be in words for the peer, who may be gone already.
-        let goodbye = std::future::poll_fn(|context| self.socket.poll_flush(context));
-        let _ = timeout(GOODBYE, goodbye).await;
+        // The reason why it broke, too, may be in words for the peer.
+        say_goodbye(&mut self.socket).await;
     }
 }
