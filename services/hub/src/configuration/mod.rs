@@ -110,7 +110,8 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: Format::Human, filter: "info,openraft=warn".to_owned() }
+        // rdkafka tells of every attempt to reach a broker that is away; the event log tells of the outage.
+        Self { format: Format::Human, filter: "info,openraft=warn,rdkafka::client=off".to_owned() }
     }
 }
 

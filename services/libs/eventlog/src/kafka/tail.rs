@@ -28,6 +28,8 @@ const UNREAD_ASKED: Duration = Duration::from_secs(30);
 /// How often that is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
+/// While Kafka is away an error comes with every attempt to reach it; so often it is told.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// Messages between two wake-ups of readers.
 const MESSAGES_PER_ROUND: usize = 1000;
 
@@ -167,6 +169,7 @@ impl Drop for Tail {
 impl Shared {
     fn run(&self) {
         let mut swept_at = Instant::now();
+        let mut told_at: Option<Instant> = None;
         while !self.is_closing.load(Relaxed) {
             let mut count = 0;
             let mut wait = POLL;
@@ -177,7 +180,11 @@ impl Shared {
                 wait = Duration::ZERO;
                 match result {
                     Ok(message) => self.push((message.topic().into(), message.partition()), message::stored(&message)),
-                    Err(error) => tracing::warn!(%error, "Kafka cannot be followed"),
+                    Err(_) if told_at.is_some_and(|told| told.elapsed() < TOLD_EVERY) => {}
+                    Err(error) => {
+                        told_at = Some(Instant::now());
+                        tracing::warn!(%error, "Kafka cannot be followed");
+                    }
                 }
             }
             if count > 0 {
