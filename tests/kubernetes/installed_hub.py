@@ -15,9 +15,9 @@ POLICIES = ["iothubowner", "service", "device", "registryRead", "registryReadWri
 class InstalledHub(hub.Hub):
     """Reached by the name of its Service."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, secret=f"{kubernetes.RELEASE}-server-tls"):
         self.file = pathlib.Path(folder) / "hub.json"
-        self.file.write_text(json.dumps(describe(folder)))
+        self.file.write_text(json.dumps(describe(folder, secret)))
         super().__init__(self.file)
 
     def request(self, method, path):
@@ -30,10 +30,11 @@ class InstalledHub(hub.Hub):
             return etag and etag.strip('"'), response.read()
 
 
-def describe(folder):
+def describe(folder, secret):
+    """`secret` names the one with the server's certificate."""
     authority = pathlib.Path(folder) / "authority.pem"
-    secret = json.loads(kubernetes.kubectl("get", "secret", f"{kubernetes.RELEASE}-server-tls", "-o", "json"))
-    authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+    data = json.loads(kubernetes.kubectl("get", "secret", secret, "-o", "json"))["data"]
+    authority.write_bytes(base64.b64decode(data["ca.crt"]))
     strings = {policy: connection_string(policy) for policy in POLICIES}
     parts = dict(part.split("=", 1) for part in strings["service"].split(";"))
     host_name, policy, key = parts["HostName"], parts["SharedAccessKeyName"], parts["SharedAccessKey"]

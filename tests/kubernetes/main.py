@@ -1,6 +1,7 @@
 """A fresh cluster of three nodes, a release in it, everything that may happen to it, and a verdict."""
 
 import argparse
+import os
 import pathlib
 import sys
 import tempfile
@@ -14,16 +15,18 @@ import kubernetes  # noqa: E402
 from history import History  # noqa: E402
 from observed_load import ObservedLoad  # noqa: E402
 from report import Report  # noqa: E402
-from scenarios import custom_resource, install, nodes, pods, reinstall, upgrade  # noqa: E402
+from scenarios import custom_resource, install, nodes, pods, reinstall, upgrade, upgrade_from  # noqa: E402
 
 VALUES = HERE / "values.yaml"
+SCENARIOS = ["upgrade-from", "pods", "nodes", "custom-resource", "upgrade", "reinstall"]
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=4)
     parser.add_argument("--upgrade-tag", default="test-2", help="another tag of the image that is loaded")
-    parser.add_argument("--only", nargs="*", default=["pods", "nodes", "custom-resource", "upgrade", "reinstall"], help="scenarios after the install")
+    parser.add_argument("--only", nargs="*", default=SCENARIOS, choices=SCENARIOS, help="scenarios beside the install")
+    parser.add_argument("--report", help="write what was seen into this file, as Markdown")
     return parser.parse_args()
 
 
@@ -58,6 +61,9 @@ def main():
     sys.stderr = open(pathlib.Path(folder) / "sdk-log", "a", buffering=1)
     report, start = Report(), time.monotonic()
     try:
+        if "upgrade-from" in arguments.only:
+            history = History(pathlib.Path(folder) / "history-of-upgrade-from")
+            upgrade_from.run(report, folder, VALUES, lambda hub: ObservedLoad(hub, arguments.devices, history, report))
         hub = install.run(report, folder, VALUES)
         under_load(report, hub, arguments, History(pathlib.Path(folder) / "history"))
         if "reinstall" in arguments.only:
@@ -68,10 +74,13 @@ def main():
         print(kubernetes.explain())
         report.say(f"history of the operations, logs of the SDKs: {folder}")
     minutes = (time.monotonic() - start) / 60
-    figures = "; ".join(f"{name} {value:.1f} s" for name, value in report.figures.items())
-    print(f"kubernetes: {report.steps} steps in {minutes:.1f} min, {len(report.violations)} violations; {figures}", flush=True)
+    verdict = f"{report.steps} steps in {minutes:.1f} min, {len(report.violations)} violations"
+    if arguments.report:
+        report.write(arguments.report, verdict)
+    print(f"kubernetes: {verdict}", flush=True)
     return 1 if report.violations else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The SDKs' threads do not end, and would have their say behind the verdict.
+    os._exit(main())

@@ -73,12 +73,18 @@ def certificate(report):
     words = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", os.devnull)
     pem = kubernetes.run("openssl", *words, "-subj", "/CN=Factory", "-days", "30")
     patch({"certificates": [{"name": "factory", "certificate": pem}]})
-    kubernetes.wait_for("a verification code", lambda: resource()["status"]["certificates"][0]["verificationCode"])
+    kubernetes.wait_for("a verification code", lambda: factory().get("verificationCode"))
     patch({"certificates": [{"name": "factory", "certificate": pem, "isVerified": True}]})
-    kubernetes.wait_for("it is verified", lambda: resource()["status"]["certificates"][0]["isVerified"])
-    report.expect("verificationCode" not in resource()["status"]["certificates"][0], "a code that is of no use any more")
+    kubernetes.wait_for("it is verified", lambda: factory().get("isVerified"))
+    report.expect("verificationCode" not in factory(), "a code that is of no use any more")
     patch({"certificates": []})
     kubernetes.wait_for("it is gone", lambda: "factory" not in kubernetes.ironhub("certificate", "list"))
+
+
+def factory():
+    """What the status says of the certificate, once it does."""
+    certificates = resource()["status"].get("certificates", [])
+    return next((it for it in certificates if it["name"] == "factory"), {})
 
 
 def resource():
@@ -89,7 +95,7 @@ def condition(kind):
     return next(it for it in resource()["status"]["conditions"] if it["type"] == kind)
 
 
-def wait_until(*kinds):
+def wait_until(*kinds, seconds=MOVED_SECONDS):
     """The conditions hold for what is written now."""
 
     def hold():
@@ -98,7 +104,7 @@ def wait_until(*kinds):
         generation = now["metadata"]["generation"]
         return all(conditions[it]["status"] == "True" and conditions[it]["observedGeneration"] == generation for it in kinds)
 
-    kubernetes.wait_for(" and ".join(kinds), hold, MOVED_SECONDS)
+    kubernetes.wait_for(" and ".join(kinds), hold, seconds)
 
 
 def patch(spec):
