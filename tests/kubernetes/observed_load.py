@@ -15,7 +15,7 @@ class ObservedLoad(Load):
         """Something happens meanwhile; afterwards everybody must go on. The figure: how long a device sent nothing that was acknowledged."""
         for worker in self.workers:
             worker.longest_seconds = 0.0
-        failed = self._failed()
+        failed, restarts = self._failed(), self.restarts
         self._history.fault(name)
         try:
             yield
@@ -26,7 +26,8 @@ class ObservedLoad(Load):
             longest = max(worker.longest_seconds for worker in telemetry)
             self._report.figure(f"{name}: longest without service", longest, "s", without_service_max)
             others = max(worker.longest_seconds for worker in self.workers)
-            self._report.say(f"  any operation: {others:.1f} s; {self._failed() - failed} operations failed")
+            stopped = f"; {self.restarts - restarts} SDKs stopped for good" if self.restarts > restarts else ""
+            self._report.say(f"  any operation: {others:.1f} s; {self._failed() - failed} operations failed{stopped}")
 
     def _failed(self):
         return sum(len(worker.failed) for worker in self.workers)

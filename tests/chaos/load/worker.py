@@ -29,6 +29,9 @@ class Worker:
 
     def start(self):
         self._last_success = time.monotonic()
+        self._begin()
+
+    def _begin(self):
         self._thread = threading.Thread(target=self._run, daemon=True, name=self.name)
         self._thread.start()
 
@@ -40,7 +43,7 @@ class Worker:
     def give_up(self):
         """What is under way will not end, but nobody waits for it any more."""
         self.failed.add(self.began)
-        self.start()
+        self._begin()
 
     def _run(self):
         me = threading.current_thread()
