@@ -27,9 +27,9 @@ pub async fn prepare_cluster(arguments: &PrepareClusterArguments) -> anyhow::Res
     secrets::store(&api, prefix, folder, found).await
 }
 
-/// For what the shards and gateways show each other, and for what gateways show clients.
+/// For what the shards and gateways show each other, for what gateways show clients, and for the owner of a new hub.
 pub fn make_folders(folder: &Path) -> anyhow::Result<()> {
-    ["peer", "server"].iter().try_for_each(|part| files::make_folder(&folder.join(part)))
+    ["peer", "server", "owner"].iter().try_for_each(|part| files::make_folder(&folder.join(part)))
 }
 
 /// Completes the folder; what is good stays.
@@ -46,6 +46,7 @@ pub fn prepare(folder: &Path, host_names: &[String]) -> anyhow::Result<()> {
     }
     own_certificate(&public, &server::names(host_names))?;
     ticket_secret::load_or_draw(&ticket_secret::file(&public))?;
+    files::draw_secret(&folder.join("owner/primaryKey"))?;
     println!("server: {}", public.join("server.pem").display());
     Ok(())
 }
@@ -105,6 +106,7 @@ mod tests {
             "peer/gateway.pem",
             "server/server.pem",
             "server/ticket-secret",
+            "owner/primaryKey",
         ];
         let before = files.map(read);
         for role in ["shard", "gateway"] {

@@ -26,7 +26,7 @@ struct Kept {
 }
 
 /// A pod mounts the one it needs; nobody mounts the keys of authorities. Entries are called as cert-manager calls them.
-const SECRETS: [Kept; 5] = [
+const SECRETS: [Kept; 6] = [
     Kept {
         suffix: "authority",
         kind: "Opaque",
@@ -57,6 +57,7 @@ const SECRETS: [Kept; 5] = [
         copied: &[("ca.crt", "server/authority.pem")],
     },
     Kept { suffix: "tickets", kind: "Opaque", kept: &[("ticket-secret", "server/ticket-secret")], copied: &[] },
+    Kept { suffix: "owner", kind: "Opaque", kept: &[("primaryKey", "owner/primaryKey")], copied: &[] },
 ];
 
 impl Kept {
@@ -172,6 +173,21 @@ mod tests {
         }
         let again = prepared(next.path());
         let changed: Vec<_> = made.iter().zip(&again).map(|(before, after)| before != after).collect();
-        assert_eq!(changed, [true, true, true, true, false]);
+        assert_eq!(changed, [true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_others_wrote_into_a_secret_stays() {
+        let folder = folder();
+        let [.., owner] = &SECRETS;
+        let mut there = prepared(folder.path()).pop().unwrap();
+        assert_eq!(there.metadata.name.as_deref(), Some("hub-owner"));
+        there.metadata.resource_version = Some("17".to_owned());
+        let text = |text: &str| ByteString(text.as_bytes().to_vec());
+        // A rotation: the old key opens as long as the new one is not known everywhere.
+        there.data = Some([("primaryKey", "bmV3"), ("secondaryKey", "b2xk")].map(|(k, v)| (k.to_owned(), text(v))).into());
+        unpack(owner, &there, folder.path()).unwrap();
+        prepare(folder.path(), &["hub.test".to_owned()]).unwrap();
+        assert_eq!(completed(owner, "hub-owner", Some(&there), folder.path()).unwrap(), there);
     }
 }
