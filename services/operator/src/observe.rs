@@ -65,6 +65,14 @@ impl StatefulSetState {
 }
 
 impl Observed {
+    /// For how long nothing was heard of the hub, as far as the status says.
+    pub fn silent_seconds(&self) -> i64 {
+        let mut conditions = self.status.conditions.iter();
+        let silence = conditions.find(|condition| condition.type_ == "SettingsApplied" && condition.status == "Unknown");
+        let since = silence.and_then(|condition| condition.last_transition_time.parse::<jiff::Timestamp>().ok());
+        since.map_or(0, |since| self.now.unix_seconds() - since.as_second())
+    }
+
     /// Looks at everything. The hub may not answer; Kubernetes has to.
     pub async fn fetch(
         kubernetes: &Kubernetes,

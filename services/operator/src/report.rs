@@ -89,18 +89,34 @@ impl Look<'_> {
 
     fn ready(&self, applied: &Verdict) -> Verdict {
         let hub = match &self.observed.hub {
-            Err(error) => return Verdict::new("Ready", false, "HubUnreachable", error.to_string()),
+            Err(error) => {
+                return Verdict::new("Ready", false, "HubUnreachable", format!("{error}{}", self.left_behind()));
+            }
             Ok(hub) => hub,
         };
         let leaderless = groups(&hub.cluster).leaderless;
         if hub.cluster.groups.is_empty() || leaderless > 0 {
-            let message = format!("{leaderless} groups have no leader: a majority of their shards is away");
+            let left_behind = self.left_behind();
+            let message = format!("{leaderless} groups have no leader: a majority of their shards is away{left_behind}");
             return Verdict::new("Ready", false, "GroupsWithoutLeader", message);
         }
         if applied.status != "True" {
             return Verdict::new("Ready", false, applied.reason, applied.message.clone());
         }
         Verdict::new("Ready", true, "AsWanted", "the hub answers and has the settings that are written here")
+    }
+
+    /// What helps a hub that waits for shards without pods; empty when there are none.
+    fn left_behind(&self) -> String {
+        let (Some(set), Some(highest)) = (&self.observed.stateful_set, self.plan.left_behind.last()) else {
+            return String::new();
+        };
+        let claims: Vec<_> = self.plan.left_behind.iter().map(|number| set.claim_name(*number)).collect();
+        let remedy = match self.wanted.shards {
+            Some(_) => "they are called back, and hand over what they have before they end".to_owned(),
+            None => format!("let `shards` be {} to call them back", highest + 1),
+        };
+        format!("; it may be waiting for shards whose disks are there and that do not run ({}): {remedy}", claims.join(", "))
     }
 
     fn settings_applied(&self) -> Verdict {

@@ -94,6 +94,13 @@ pub enum HubError {
     Answer { what: String, cause: String },
 }
 
+impl HubError {
+    /// Whether the hub is not there, or says that it cannot answer now: gateways or shards are away.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Refused { status: 500.., .. })
+    }
+}
+
 /// Speaks to one hub with what was in the files when it was made.
 pub struct HubClient {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,

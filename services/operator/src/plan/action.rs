@@ -69,8 +69,13 @@ pub enum Action {
     DeleteClaim {
         name: String,
     },
-    /// The size of the StatefulSet.
+    /// The size of the StatefulSet, as is wanted.
     Resize {
+        from: u32,
+        to: u32,
+    },
+    /// The size of the StatefulSet, so that shards that ended without handing over run again on their disks.
+    CallBack {
         from: u32,
         to: u32,
     },
@@ -104,6 +109,7 @@ impl Action {
             Self::RemoveNode { .. } => "ShardRemoved",
             Self::DeleteClaim { .. } => "ClaimDeleted",
             Self::Resize { .. } => "Resized",
+            Self::CallBack { .. } => "ShardsCalledBack",
         }
     }
 
@@ -117,6 +123,7 @@ impl Action {
                 | Self::RemoveNode { .. }
                 | Self::DeleteClaim { .. }
                 | Self::Resize { .. }
+                | Self::CallBack { .. }
         )
     }
 }
@@ -157,6 +164,12 @@ impl fmt::Display for Action {
                 )
             }
             Self::Resize { from, to } => write!(f, "changes the StatefulSet from {from} to {to} shards"),
+            Self::CallBack { from, to } => {
+                write!(
+                    f,
+                    "changes the StatefulSet from {from} to {to} shards: some ended without handing over what they have"
+                )
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Plan {
     pub is_shrinking: bool,
     /// Numbers of shards that are removed from the hub while their pods run, see [`crate::resource::ShardsStatus`].
     pub removing: Vec<u32>,
+    /// Numbers of shards beyond the StatefulSet's size that the hub needs, or may, and whose disks are there.
+    pub left_behind: Vec<u32>,
 }
 
 /// The next steps towards what is wanted.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
+    apply::Applied,
     hub::{Group, HubError, HubState},
     plan::release,
+    report::Look,
+    resource::{Condition, IotHubStatus, NodeStatus},
 };
 
 /// A small world: a StatefulSet `hub-shard`, a hub, and the shards as they are wanted.
@@ -64,6 +67,20 @@ impl World {
         self
     }
 
+    /// Silent for so long, as the status says.
+    fn silent_for(mut self, seconds: i64) -> Self {
+        let since = jiff::Timestamp::UNIX_EPOCH.to_string();
+        let unknown = Condition {
+            type_: "SettingsApplied".to_owned(),
+            status: "Unknown".to_owned(),
+            last_transition_time: since,
+            ..Condition::default()
+        };
+        self.observed.status.conditions = vec![unknown];
+        self.observed.now = model::Timestamp::from_unix_milliseconds(seconds * 1000);
+        self.silent()
+    }
+
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
         super::plan(&mut plan, &self.wanted, &self.observed);
@@ -105,6 +122,7 @@ fn short(action: &Action) -> String {
         Action::RemoveNode { node_id, why: Removal::Drained, .. } => format!("remove {node_id}"),
         Action::DeleteClaim { name } => format!("delete {name}"),
         Action::Resize { from, to } => format!("{from} -> {to}"),
+        Action::CallBack { from, to } => format!("back {from} -> {to}"),
         Action::SetReplication { replication } => format!("replication {replication}"),
         other => other.to_string(),
     }
@@ -165,7 +183,22 @@ fn what_is_done_next() {
         (
             "a pod that ended before it was drained comes back to hand over",
             World::of(5).wanted(3).set(|set| set.size = 3),
-            &["drain 14", "drain 15", "3 -> 5"],
+            &["back 3 -> 5", "drain 14", "drain 15"],
+        ),
+        (
+            "the same, and fewer are wanted than copies",
+            World::of(5).wanted(2).set(|set| set.size = 3),
+            &["back 3 -> 5"],
+        ),
+        (
+            "it seems to have nothing, but nobody who answers knows of one of the groups",
+            World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty).cluster(|cluster| cluster.groups[3].leader = None),
+            &["back 3 -> 4"],
+        ),
+        (
+            "a disk of a removed shard goes before others come back",
+            World::of(6).wanted(5).set(|set| set.size = 3).node(3, |node| node.state = NodeState::Removed),
+            &["delete data-hub-shard-3", "drain 16"],
         ),
         (
             "unless its disk is gone",
@@ -285,6 +318,32 @@ fn a_silent_hub_gets_back_what_it_may_be_waiting_for() {
     assert_eq!(world.set(|set| _ = set.claims.remove(&3)).actions(), ["3 -> 5"]);
 }
 
+/// A release that was installed again with fewer shards: the hub has no majority, and the resource is a new one.
+#[test]
+fn a_hub_that_stays_silent_gets_back_what_was_left_behind() {
+    let of = |number: u32, replicas| NodeStatus { name: format!("hub-shard-{number}"), replicas, ..Default::default() };
+    let world = World::of(3).set(|set| set.claims = (0..5).collect());
+    assert!(world.clone().silent_for(59).actions().is_empty(), "it may only be starting");
+    assert_eq!(world.clone().silent_for(59).plan().left_behind, [3, 4], "but people are told");
+    assert_eq!(world.clone().silent_for(60).actions(), ["back 3 -> 5"]);
+    assert!(World::of(3).silent_for(60).actions().is_empty(), "nothing was left behind");
+    let untouched = world.clone().wanted(None).silent_for(60);
+    assert_eq!((untouched.actions(), untouched.plan().left_behind), (vec![], vec![3, 4]), "nobody says how many");
+
+    // What was seen before decides.
+    let mut seen = world.clone().silent_for(60);
+    seen.observed.status.shards.nodes = (0..3).map(|number| of(number, 7)).collect();
+    assert!(seen.actions().is_empty(), "the others were removed");
+    seen.observed.status.shards.nodes.push(of(3, 7));
+    assert_eq!(seen.actions(), ["back 3 -> 4"]);
+
+    // A hub that answers, or refuses the keys, waits for nobody.
+    let mut locked = world.clone().silent_for(60);
+    locked.observed.hub = Err(HubError::Unauthorized { policy: "owner".to_owned(), text: "no".to_owned() });
+    assert_eq!((locked.actions(), locked.plan().left_behind), (vec![], vec![]));
+    assert!(world.actions().is_empty(), "these disks are those of shards that were removed");
+}
+
 #[test]
 fn what_was_removed_ends_whatever_is_wanted_by_then() {
     let gone = |node: &mut Node| node.state = NodeState::Removed;
@@ -344,8 +403,9 @@ fn carry_out(world: &mut World, action: &Action) {
     }
 }
 
-/// Looks that end anywhere, a hub that is silent now and then, minds that change, disks that are lost: no pod ends while its
-/// node carries something, and in the end everything is as it is wanted.
+/// Looks that end anywhere, a hub that is silent now and then, minds that change, disks that are lost, releases that are
+/// installed again with fewer shards: no pod ends while its node carries something, and in the end everything is as it is
+/// wanted.
 #[test]
 fn it_ends_well_whatever_happens() {
     for seed in 1..=400 {
@@ -363,6 +423,12 @@ fn it_ends_well_whatever_happens() {
         }
         world.check(seed);
     }
+}
+
+fn status(seen: &World, plan: &Plan) -> IotHubStatus {
+    let World { observed, wanted } = seen;
+    let applied = &Applied::default();
+    Look { generation: 1, observed, wanted, problems: &[], plan, applied, owner_policy: "iothubowner" }.status()
 }
 
 /// A small generator of numbers (xorshift).
@@ -403,22 +469,25 @@ impl Simulation {
                 let number = fate.below(self.set().size);
                 self.disks.remove(&number);
             }
+            2 => {
+                let set = self.world.observed.stateful_set.as_mut().unwrap();
+                set.size = set.size.min(3);
+                self.world.observed.status = IotHubStatus::default();
+            }
             _ => {}
         }
     }
 
     /// A look, some of whose steps may not be taken.
     fn look(&mut self, fate: &mut Fate, is_troubled: bool) {
-        let seen = match is_troubled && fate.below(5) == 0 {
+        let seen = match self.has_no_majority() || is_troubled && fate.below(5) == 0 {
             true => self.world.clone().silent(),
             false => self.world.clone(),
         };
         let plan = seen.plan();
-        if let Ok(hub) = &seen.observed.hub {
-            let nodes = crate::report::nodes(&hub.cluster);
-            let shards = &mut self.world.observed.status.shards;
-            (shards.removing, shards.nodes) = (plan.removing, nodes);
-        }
+        self.world.observed.status = status(&seen, &plan);
+        let now = &mut self.world.observed.now;
+        *now = model::Timestamp::from_unix_milliseconds((now.unix_seconds() + 30) * 1000);
         let taken = if is_troubled { fate.below(6) as usize } else { plan.actions.len() };
         for action in plan.actions.iter().take(taken) {
             self.take(action);
@@ -427,7 +496,7 @@ impl Simulation {
 
     fn take(&mut self, action: &Action) {
         match action {
-            Action::Resize { to, .. } => {
+            Action::Resize { to, .. } | Action::CallBack { to, .. } => {
                 let set = self.set().clone();
                 let ends = |node: &Node| set.number_of(&node.name).is_some_and(|number| number >= *to);
                 let carries = |node: &&Node| ends(node) && node.state != NodeState::Removed && !node.is_empty();
@@ -461,10 +530,20 @@ impl Simulation {
         self.world.observed.stateful_set.as_ref().unwrap()
     }
 
+    /// Some group of three has two shards that carry something and whose pods do not run: say, that of the settings.
+    fn has_no_majority(&self) -> bool {
+        let away = self.disks.range(self.set().size..).filter(|(_, disk)| {
+            let nodes = &self.world.observed.hub.as_ref().unwrap().cluster.nodes;
+            nodes.iter().any(|node| node.node_id == **disk && node.replicas > 0)
+        });
+        away.count() >= 2
+    }
+
     /// Pods start, nodes register, a few replicas move.
     fn tick(&mut self) {
+        let has_majority = !self.has_no_majority();
         for number in 0..self.set().size {
-            if !self.disks.contains_key(&number) {
+            if has_majority && !self.disks.contains_key(&number) {
                 self.next_id += 1;
                 let node = Node { replicas: 0, leaders: 0, ..node(number, self.next_id) };
                 let registered = format!("2026-01-01T01:{:05}Z", self.next_id);
@@ -479,7 +558,7 @@ impl Simulation {
         for node in &mut self.cluster().nodes {
             node.is_reachable = runs(node);
         }
-        for _ in 0..4 {
+        for _ in 0..if has_majority { 4 } else { 0 } {
             self.move_replica();
         }
         // One that was removed is forgotten once nothing of it is left.
