@@ -75,7 +75,7 @@ async fn take(
 ) -> Result<Option<String>, ApplyError> {
     match (action, set) {
         (Action::Resize { to, .. } | Action::CallBack { to, .. }, Some(set)) => kubernetes.resize(set, *to).await?,
-        (Action::DeleteClaim { name }, _) => kubernetes.delete_claim(name).await?,
+        (Action::DeleteClaim { name, uid }, _) => kubernetes.delete_claim(name, uid).await?,
         _ => return Ok(change_hub(hub.ok_or(ApplyError::NoHub)?, action).await?),
     }
     Ok(None)

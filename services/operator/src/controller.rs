@@ -1,7 +1,7 @@
 //! When to look, and what a look is made of.
 //!
-//! One operator acts at a time (the chart runs one pod and ends it before the next one begins), and were there two for a
-//! moment, both would do the same: changes of the hub carry ETags, a change of the size the version of the StatefulSet.
+//! One operator acts at a time: the chart runs one pod and ends it before the next one begins. Where that does not hold, as
+//! when a node that was given up still runs, two do no harm to each other: see "Two operators" in ARCHITECTURE.md.
 //!
 //! A resource that is deleted leaves the hub as it is: its data, settings, shards. Only shards that were on their way out
 //! are called back, for which alone the finalizer is there, and only as long as that is so: at rest a resource goes at
@@ -78,6 +78,13 @@ enum LookError {
     Kubernetes(#[from] kube::Error),
     #[error("the look took longer than {} s", LOOK_TIMEOUT.as_secs())]
     TooLong,
+}
+
+impl LookError {
+    /// Whether something was not written because it was not as it was read any more.
+    fn is_change(&self) -> bool {
+        matches!(self, Self::Kubernetes(kube::Error::Api(status)) if status.code == 409)
+    }
 }
 
 /// Looks after one hub.
@@ -183,6 +190,8 @@ impl Operator {
     async fn reconcile(_: Arc<IotHub>, operator: Arc<Self>) -> Result<Requeue, LookError> {
         let begin = Instant::now();
         let looked = timeout(LOOK_TIMEOUT, operator.look()).await.unwrap_or(Err(LookError::TooLong));
+        // Whoever changed the resource meanwhile is right.
+        let looked = looked.or_else(|error| if error.is_change() { Ok(Next::After(SOON)) } else { Err(error) });
         let result = match &looked {
             Ok(Next::Failed(_)) => "problem",
             Ok(_) => "ok",
@@ -219,12 +228,9 @@ impl Operator {
     async fn look(&self) -> Result<Next, LookError> {
         let Some(resource) = self.kubernetes.hubs.get_opt(&self.config.name).await? else { return Ok(Next::None) };
         let client = self.client().await;
-        let hub = match &client {
-            Ok(client) => client.state().await,
-            Err(error) => Err(error.clone()),
-        };
         let now = Timestamp::from_unix_milliseconds(jiff::Timestamp::now().as_millisecond());
-        let observed = Observed::fetch(&self.kubernetes, &resource, hub, now).await?;
+        let asked = client.as_deref().map_err(Clone::clone);
+        let observed = Observed::fetch(&self.kubernetes, &resource, asked, now).await?;
         let client = client.ok();
         if resource.meta().deletion_timestamp.is_some() {
             return self.release(&resource, &observed, client.as_deref()).await;
@@ -243,39 +249,40 @@ impl Operator {
             applied: &nothing,
             owner_policy,
         };
-        self.prepare(&resource, &look).await?;
+        let resource = self.prepare(resource, &look).await?;
         let applied = apply(plan.actions.clone(), &observed, &self.kubernetes, client.as_deref()).await;
         look.applied = &applied;
         let status = look.status();
         self.tell(&resource, &observed.status, &status, &applied).await;
-        if status != observed.status {
-            self.kubernetes.patch_status(&self.config.name, &json!(status)).await?;
-        }
         self.metrics.show(&status);
+        let resource = match status != observed.status {
+            true => self.kubernetes.patch_status(&resource, &json!(status)).await?,
+            false => resource,
+        };
         self.settle(&resource, &look).await?;
         Ok(next(&observed, &status, &applied))
     }
 
-    /// What must be written down before the first step: what is deleted later, and which shards are on their way out.
-    async fn prepare(&self, resource: &IotHub, look: &Look<'_>) -> Result<(), kube::Error> {
-        if look.plan.is_shrinking && !has_finalizer(resource) {
-            self.kubernetes.set_finalizer(resource, true).await?;
+    /// What must be written down before the first step: what is deleted later, and which shards are on their way out. Answers
+    /// the resource as it is then.
+    async fn prepare(&self, mut resource: IotHub, look: &Look<'_>) -> Result<IotHub, kube::Error> {
+        if look.plan.is_shrinking && !has_finalizer(&resource) {
+            resource = self.kubernetes.set_finalizer(&resource, true).await?;
         }
         let (managed, removing) = (look.managed(), look.removing());
         let before = &look.observed.status;
         if (&managed, &removing) != (&before.managed, &before.shards.removing) {
             let status = json!({ "managed": managed, "shards": { "removing": removing } });
-            self.kubernetes.patch_status(&self.config.name, &status).await?;
+            resource = self.kubernetes.patch_status(&resource, &status).await?;
         }
-        Ok(())
+        Ok(resource)
     }
 
     /// Nothing is on its way out any more, as far as the hub says.
     async fn settle(&self, resource: &IotHub, look: &Look<'_>) -> Result<(), kube::Error> {
         let is_settled = look.observed.hub.is_ok() && !look.plan.is_shrinking && look.applied.failed.is_empty();
         if is_settled && has_finalizer(resource) {
-            let newest = self.kubernetes.hubs.get(&self.config.name).await?;
-            self.kubernetes.set_finalizer(&newest, false).await?;
+            self.kubernetes.set_finalizer(resource, false).await?;
         }
         Ok(())
     }

@@ -65,9 +65,11 @@ pub enum Action {
         name: String,
         why: Removal,
     },
-    /// A disk that no node of the hub has any more, so that its pod gets a new one.
+    /// A disk that no node of the hub has any more, so that its pod gets a new one. A claim of that name with another `uid`
+    /// is another disk.
     DeleteClaim {
         name: String,
+        uid: String,
     },
     /// The size of the StatefulSet, as is wanted.
     Resize {
@@ -157,7 +159,7 @@ impl fmt::Display for Action {
             Self::RemoveNode { node_id, name, why: Removal::Drained } => {
                 write!(f, "removes {name} ({node_id}), which carries nothing any more")
             }
-            Self::DeleteClaim { name } => {
+            Self::DeleteClaim { name, .. } => {
                 write!(
                     f,
                     "deletes the claim {name}: its disk belonged to a shard that was removed and never comes back"

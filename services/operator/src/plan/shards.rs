@@ -1,7 +1,7 @@
 //! Which shards take part, and how many pods run.
 //!
 //! More: the StatefulSet grows, the new nodes register by themselves and get their share. Fewer: the nodes of the highest
-//! numbers are drained; one that carries nothing any more is removed and its pod ends in the same step. A pod with a new
+//! numbers are drained; one that carries nothing any more is removed, and once nothing of it is left its pod ends. A pod with a new
 //! disk is a new node: the one before it is removed, and the groups move to the new one. Pods that ended behind the
 //! operator's back, such as those of a release that was installed again with fewer, come back to hand over what they have.
 
@@ -40,12 +40,13 @@ pub fn plan(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
     }
 }
 
-/// Shards that still run and were on their way out because fewer are wanted stay.
+/// Shards that still run and were on their way out because fewer are wanted stay. The pods of those that were removed end.
 pub fn release(observed: &Observed, shards: Option<u32>) -> Vec<Action> {
     let (Some(set), Ok(hub), Some(shards)) = (&observed.stateful_set, &observed.hub, shards) else { return Vec::new() };
     let nodes = Nodes::of(&hub.cluster, set);
     let leaving = nodes.of_numbers(shards..set.size).filter(|(_, node)| node.state == NodeState::Draining);
-    leaving.map(|(_, node)| activate(node)).collect()
+    let removing = &observed.status.shards.removing;
+    leaving.map(|(_, node)| activate(node)).chain(end_pods(set, &nodes, |number| removing.contains(&number))).collect()
 }
 
 /// What there is of the shards.
@@ -72,9 +73,10 @@ impl Seen<'_> {
             (Some(nodes), _) => {
                 let mut of_pod = nodes.of_numbers(*number..=*number);
                 of_pod.any(|(_, node)| !node.is_empty() || !nodes.is_certain())
+                    || nodes.has_left_over(*number) && !nodes.is_certain()
             }
         };
-        self.set.claims.range(self.set.size..).copied().filter(is_missed).collect()
+        self.set.claims.range(self.set.size..).map(|(number, _)| *number).filter(is_missed).collect()
     }
 
     /// Whether a hub that is silent may be waiting for that shard: it was seen to carry something, or nothing was ever seen.
@@ -87,7 +89,7 @@ impl Seen<'_> {
     /// Whether there is a disk that would keep its pod out of the hub, as far as is known.
     fn is_stale(&self, number: u32) -> bool {
         let is_needed = self.nodes.map_or_else(|| self.may_be_missed(number), |nodes| nodes.has(number));
-        self.set.claims.contains(&number) && !is_needed
+        self.set.claims.contains_key(&number) && !is_needed
     }
 }
 
@@ -97,19 +99,22 @@ struct Nodes<'h> {
     nodes: Vec<(u32, &'h Node)>,
     /// Of disks that their pods do not have any more.
     replaced: Vec<&'h Node>,
+    /// Numbers of removed ones that are still in some group.
+    left_over: BTreeSet<u32>,
 }
 
 impl<'h> Nodes<'h> {
     fn of(cluster: &'h Cluster, set: &StatefulSetState) -> Self {
-        let present = cluster.nodes.iter().filter(|node| node.state != NodeState::Removed);
-        let all: Vec<_> = present.filter_map(|node| Some((set.number_of(&node.name)?, node))).collect();
+        let numbered = cluster.nodes.iter().filter_map(|node| Some((set.number_of(&node.name)?, node)));
+        let (removed, all): (Vec<_>, Vec<_>) = numbered.partition(|(_, node)| node.state == NodeState::Removed);
         // The one that comes after must be there.
         let is_replaced = |node: &Node| {
             let is_after = |it: &Node| it.name == node.name && it.registered > node.registered && it.is_reachable;
             !node.is_reachable && all.iter().any(|(_, it)| is_after(it))
         };
         let (replaced, nodes): (Vec<_>, Vec<_>) = all.iter().copied().partition(|(_, node)| is_replaced(node));
-        Self { cluster, nodes, replaced: replaced.into_iter().map(|(_, node)| node).collect() }
+        let left_over = removed.into_iter().filter(|(_, node)| !node.is_empty()).map(|(number, _)| number).collect();
+        Self { cluster, nodes, replaced: replaced.into_iter().map(|(_, node)| node).collect(), left_over }
     }
 
     /// Those of the numbers.
@@ -120,6 +125,16 @@ impl<'h> Nodes<'h> {
     /// Whether there is one of that number.
     fn has(&self, number: u32) -> bool {
         self.of_numbers(number..=number).next().is_some()
+    }
+
+    /// Whether one of that number was removed and is still in some group.
+    fn has_left_over(&self, number: u32) -> bool {
+        self.left_over.contains(&number)
+    }
+
+    /// Whether nothing of it is left.
+    fn is_gone(&self, number: u32) -> bool {
+        !self.has(number) && !self.has_left_over(number)
     }
 
     /// Whether what is said about replicas is what their leaders say, and about known nodes.
@@ -137,11 +152,11 @@ fn grow(plan: &mut Plan, seen: &Seen<'_>, count: u32) {
     let from = seen.set.size;
     let stale: Vec<u32> = (from..count).filter(|number| seen.is_stale(*number)).collect();
     let to = stale.first().copied().unwrap_or(count);
-    let are_deleted = !stale.is_empty() && seen.nodes.is_some_and(Nodes::is_certain);
-    if are_deleted {
-        let claims = stale.iter().map(|number| Action::DeleteClaim { name: seen.set.claim_name(*number) });
-        plan.actions.extend(claims);
+    let are_known = seen.nodes.is_some_and(|nodes| nodes.is_certain() && stale.iter().all(|number| nodes.is_gone(*number)));
+    if are_known {
+        plan.actions.extend(stale.iter().filter_map(|number| delete_claim(seen.set, *number)));
     }
+    let are_deleted = are_known && !stale.is_empty();
     let is_time = !are_deleted && (seen.nodes.is_some() || seen.observed.silent_seconds() >= SILENCE_SECONDS);
     let back = plan.left_behind.last().filter(|_| is_time).map_or(0, |number| number + 1);
     if back > to.max(from) {
@@ -180,7 +195,7 @@ fn leave(plan: &mut Plan, set: &StatefulSetState, nodes: &Nodes<'_>, count: u32,
     }
     let has_left = |number: u32| {
         let mut of_pod = leaving.iter().filter(|(it, _)| *it == number);
-        of_pod.all(|(_, node)| node.state == NodeState::Draining && node.is_empty())
+        !nodes.has_left_over(number) && of_pod.all(|(_, node)| node.state == NodeState::Draining && node.is_empty())
     };
     let removed = |number: u32| {
         leaving.iter().filter(move |(it, _)| *it == number).map(|(_, node)| remove(node, Removal::Drained))
@@ -192,9 +207,20 @@ fn leave(plan: &mut Plan, set: &StatefulSetState, nodes: &Nodes<'_>, count: u32,
     let ending: Vec<u32> = (count..set.size).rev().take_while(|number| has_left(*number)).collect();
     plan.actions.extend(ending.iter().flat_map(|number| removed(*number)));
     plan.removing.extend(ending.iter().copied().filter(|number| removed(*number).next().is_some()));
-    if let Some(to) = ending.last() {
-        plan.actions.push(Action::Resize { from: set.size, to: *to });
-    }
+    plan.actions.extend(end_pods(set, nodes, |number| number >= count));
+}
+
+/// Pods of the highest numbers end when nothing of their nodes is left, as the hub said after they were removed: whoever
+/// removed one that was given groups meanwhile ends nobody that carries them.
+fn end_pods(set: &StatefulSetState, nodes: &Nodes<'_>, may_end: impl Fn(u32) -> bool) -> Option<Action> {
+    let ends = |number: &u32| may_end(*number) && nodes.is_gone(*number);
+    let to = (0..set.size).rev().take_while(ends).last()?;
+    Some(Action::Resize { from: set.size, to })
+}
+
+fn delete_claim(set: &StatefulSetState, number: u32) -> Option<Action> {
+    let uid = set.claims.get(&number)?.clone();
+    Some(Action::DeleteClaim { name: set.claim_name(number), uid })
 }
 
 fn activate(node: &Node) -> Action {

@@ -30,7 +30,7 @@ impl World {
             size,
             ready: size,
             claim_template: "data".to_owned(),
-            claims: (0..size).collect(),
+            claims: claims(0..size),
             ..StatefulSetState::default()
         };
         let observed = Observed {
@@ -106,8 +106,17 @@ fn node(number: u32, id: u32) -> Node {
     }
 }
 
+fn claims(numbers: std::ops::Range<u32>) -> BTreeMap<u32, String> {
+    numbers.map(|number| (number, format!("claim-{number}"))).collect()
+}
+
 fn empty(node: &mut Node) {
     (node.state, node.leaders, node.replicas, node.learners) = (NodeState::Draining, 0, 0, 0);
+}
+
+fn removed(node: &mut Node) {
+    empty(node);
+    node.state = NodeState::Removed;
 }
 
 fn draining(node: &mut Node) {
@@ -120,7 +129,7 @@ fn short(action: &Action) -> String {
         Action::DrainNode { node_id, .. } => format!("drain {node_id}"),
         Action::RemoveNode { node_id, why: Removal::Replaced, .. } => format!("replace {node_id}"),
         Action::RemoveNode { node_id, why: Removal::Drained, .. } => format!("remove {node_id}"),
-        Action::DeleteClaim { name } => format!("delete {name}"),
+        Action::DeleteClaim { name, .. } => format!("delete {name}"),
         Action::Resize { from, to } => format!("{from} -> {to}"),
         Action::CallBack { from, to } => format!("back {from} -> {to}"),
         Action::SetReplication { replication } => format!("replication {replication}"),
@@ -138,9 +147,19 @@ fn what_is_done_next() {
         ("fewer, and the hub is silent", World::of(5).wanted(3).silent(), &[]),
         ("they have not moved yet", World::of(5).wanted(3).node(3, draining).node(4, draining), &[]),
         (
-            "one has moved: it goes, its pod ends",
+            "one has moved: it goes",
             World::of(5).wanted(3).node(3, draining).node(4, empty),
-            &["remove 15", "5 -> 4"],
+            &["remove 15"],
+        ),
+        (
+            "it has gone: its pod ends",
+            World::of(5).wanted(3).node(3, draining).cluster(|cluster| drop(cluster.nodes.pop())),
+            &["5 -> 4"],
+        ),
+        (
+            "it went although it was given something meanwhile: that moves first",
+            World::of(5).wanted(3).node(3, draining).node(4, |node| node.state = NodeState::Removed),
+            &[],
         ),
         (
             "a lower one has moved, which ends after the higher one",
@@ -150,11 +169,11 @@ fn what_is_done_next() {
         (
             "both have moved",
             World::of(5).wanted(3).node(3, empty).node(4, empty),
-            &["remove 15", "remove 14", "5 -> 3"],
+            &["remove 15", "remove 14"],
         ),
         (
             "one was removed before the operator ended",
-            World::of(5).wanted(4).node(4, |node| node.state = NodeState::Removed),
+            World::of(5).wanted(4).node(4, removed),
             &["5 -> 4"],
         ),
         ("its pod never registered", World::of(5).wanted(4).cluster(|cluster| drop(cluster.nodes.pop())), &["5 -> 4"]),
@@ -197,12 +216,12 @@ fn what_is_done_next() {
         ),
         (
             "a disk of a removed shard goes before others come back",
-            World::of(6).wanted(5).set(|set| set.size = 3).node(3, |node| node.state = NodeState::Removed),
+            World::of(6).wanted(5).set(|set| set.size = 3).node(3, removed),
             &["delete data-hub-shard-3", "drain 16"],
         ),
         (
             "unless its disk is gone",
-            World::of(4).wanted(3).set(|set| (set.size, set.claims) = (3, (0..3).collect())),
+            World::of(4).wanted(3).set(|set| (set.size, set.claims) = (3, claims(0..3))),
             &["drain 14"],
         ),
         ("one that has nothing goes", World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty), &["remove 14"]),
@@ -214,13 +233,13 @@ fn what_is_done_next() {
         ),
         (
             "a disk of a removed shard goes before its pod comes",
-            World::of(3).wanted(5).set(|set| set.claims = (0..5).collect()),
+            World::of(3).wanted(5).set(|set| set.claims = claims(0..5)),
             &["delete data-hub-shard-3", "delete data-hub-shard-4"],
         ),
         ("a disk of a shard that was not removed stays", World::of(4).set(|set| set.size = 3), &["3 -> 4"]),
         (
             "a disk that nobody can ask about stays",
-            World::of(3).wanted(5).set(|set| set.claims = (0..5).collect()).silent(),
+            World::of(3).wanted(5).set(|set| set.claims = claims(0..5)).silent(),
             &["3 -> 5"],
         ),
         ("nobody says how many", World::of(5).wanted(None).node(4, draining), &[]),
@@ -254,7 +273,7 @@ fn a_shard_that_leaves_with_two_disks_leaves_with_both() {
     assert_eq!(world.actions(), ["replace 14", "drain 20"]);
     let unreachable = world.node(4, |node| (empty(node), node.is_reachable = false).0);
     assert!(unreachable.actions().is_empty(), "the first one still carries groups");
-    assert_eq!(unreachable.node(3, empty).actions(), ["remove 14", "remove 20", "4 -> 3"]);
+    assert_eq!(unreachable.node(3, empty).actions(), ["remove 14", "remove 20"]);
 }
 
 #[test]
@@ -287,7 +306,7 @@ fn shrinking_lasts_until_the_last_one_is_gone() {
     assert!(!World::of(5).wanted(7).plan().is_shrinking);
     assert!(World::of(5).wanted(4).plan().is_shrinking);
     assert!(World::of(5).wanted(4).set(|set| set.size = 4).plan().is_shrinking, "its node is still there");
-    let gone = World::of(5).wanted(4).set(|set| set.size = 4).node(4, |node| node.state = NodeState::Removed);
+    let gone = World::of(5).wanted(4).set(|set| set.size = 4).node(4, removed);
     assert!(!gone.plan().is_shrinking);
 }
 
@@ -301,13 +320,17 @@ fn a_resource_that_goes_calls_back_who_was_leaving() {
     assert_eq!(called(&world), ["activate 14", "activate 15"], "the other one was drained on purpose");
     assert_eq!(called(&world.clone().set(|set| set.size = 4)), ["activate 14"], "without a pod nobody comes back");
     assert!(called(&world.clone().wanted(None)).is_empty());
-    assert!(called(&world.silent()).is_empty());
+    assert!(called(&world.clone().silent()).is_empty());
+    let mut half = world.wanted(4).node(4, removed);
+    assert!(called(&half).is_empty(), "nobody knows who removed it");
+    half.observed.status.shards.removing = vec![4];
+    assert_eq!(called(&half), ["5 -> 4"], "it was on its way out: its disk is of no use any more");
 }
 
 #[test]
 fn a_silent_hub_gets_back_what_it_may_be_waiting_for() {
     let of = |number: u32, replicas| NodeStatus { name: format!("hub-shard-{number}"), replicas, ..Default::default() };
-    let mut world = World::of(1).wanted(5).silent().set(|set| set.claims = (0..4).collect());
+    let mut world = World::of(1).wanted(5).silent().set(|set| set.claims = claims(0..4));
     assert_eq!(world.actions(), ["1 -> 5"], "nothing was ever known");
     world.observed.status.shards.nodes = vec![of(0, 7), of(1, 7), of(2, 7)];
     assert_eq!(world.actions(), ["1 -> 3"], "the fourth one's disk may be that of a shard that was removed");
@@ -322,7 +345,7 @@ fn a_silent_hub_gets_back_what_it_may_be_waiting_for() {
 #[test]
 fn a_hub_that_stays_silent_gets_back_what_was_left_behind() {
     let of = |number: u32, replicas| NodeStatus { name: format!("hub-shard-{number}"), replicas, ..Default::default() };
-    let world = World::of(3).set(|set| set.claims = (0..5).collect());
+    let world = World::of(3).set(|set| set.claims = claims(0..5));
     assert!(world.clone().silent_for(59).actions().is_empty(), "it may only be starting");
     assert_eq!(world.clone().silent_for(59).plan().left_behind, [3, 4], "but people are told");
     assert_eq!(world.clone().silent_for(60).actions(), ["back 3 -> 5"]);
@@ -346,8 +369,7 @@ fn a_hub_that_stays_silent_gets_back_what_was_left_behind() {
 
 #[test]
 fn what_was_removed_ends_whatever_is_wanted_by_then() {
-    let gone = |node: &mut Node| node.state = NodeState::Removed;
-    let mut world = World::of(5).node(4, gone);
+    let mut world = World::of(5).node(4, removed);
     assert!(world.actions().is_empty(), "it may be about to register");
     world.observed.status.shards.removing = vec![4];
     assert_eq!(world.actions(), ["5 -> 4"], "the one before has removed it and ended");
@@ -499,15 +521,16 @@ impl Simulation {
             Action::Resize { to, .. } | Action::CallBack { to, .. } => {
                 let set = self.set().clone();
                 let ends = |node: &Node| set.number_of(&node.name).is_some_and(|number| number >= *to);
-                let carries = |node: &&Node| ends(node) && node.state != NodeState::Removed && !node.is_empty();
+                let carries = |node: &&Node| ends(node) && !node.is_empty();
                 let lost: Vec<_> = self.cluster().nodes.iter().filter(carries).cloned().collect();
                 // One that came after the look has nothing yet.
                 assert!(lost.iter().all(|node| !node.is_reachable), "ended while it carries: {lost:?}");
                 self.world.observed.stateful_set.as_mut().unwrap().size = *to;
             }
-            Action::DeleteClaim { name } => {
+            Action::DeleteClaim { name, uid } => {
                 let number = name.rsplit('-').next().unwrap().parse().unwrap();
                 let node_id = self.disks.remove(&number);
+                assert_eq!(node_id.as_ref(), Some(uid));
                 let mut nodes = self.cluster().nodes.iter();
                 let is_node = |node: &Node| Some(&node.node_id) == node_id.as_ref() && node.state != NodeState::Removed;
                 assert!(!nodes.any(is_node), "the disk of a node is deleted");
@@ -552,8 +575,7 @@ impl Simulation {
             }
         }
         let (size, disks) = (self.set().size, self.disks.clone());
-        let numbers = disks.keys().copied().collect();
-        self.world.observed.stateful_set.as_mut().unwrap().claims = numbers;
+        self.world.observed.stateful_set.as_mut().unwrap().claims = disks.clone();
         let runs = |node: &Node| disks.range(..size).any(|(_, disk)| *disk == node.node_id);
         for node in &mut self.cluster().nodes {
             node.is_reachable = runs(node);
