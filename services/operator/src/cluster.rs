@@ -14,13 +14,13 @@ use crate::{Config, observe::StatefulSetState, resource::IotHub};
 
 /// As whom fields are written.
 const MANAGER: &str = "ironhub-operator";
-/// Says that shards are on their way out, see [`crate::controller`].
+/// Says that shards are on their way out, see [`crate::reconciler`].
 pub const FINALIZER: &str = "ironhub.dev/shards-leave";
 
 /// The APIs of the namespace.
 #[derive(Clone)]
 pub struct Kubernetes {
-    pub client: Client,
+    pub namespace: String,
     pub hubs: Api<IotHub>,
     pub stateful_sets: Api<StatefulSet>,
     pub pods: Api<Pod>,
@@ -42,9 +42,9 @@ impl Kubernetes {
             stateful_sets: Api::namespaced(client.clone(), &namespace),
             pods: Api::namespaced(client.clone(), &namespace),
             claims: Api::namespaced(client.clone(), &namespace),
-            secrets: Api::namespaced(client.clone(), &namespace),
+            secrets: Api::namespaced(client, &namespace),
             stateful_set: config.stateful_set.clone(),
-            client,
+            namespace,
         }
     }
 

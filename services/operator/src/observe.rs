@@ -15,7 +15,7 @@ use model::Timestamp;
 use crate::{
     cluster::Kubernetes,
     hub::{HubClient, HubError, HubState},
-    resource::{IotHub, IotHubStatus},
+    resource::{Condition, IotHub, IotHubStatus},
     validate::{Secrets, secret_names},
 };
 
@@ -67,8 +67,7 @@ impl StatefulSetState {
 impl Observed {
     /// For how long nothing was heard of the hub, as far as the status says.
     pub fn silent_seconds(&self) -> i64 {
-        let mut conditions = self.status.conditions.iter();
-        let silence = conditions.find(|condition| condition.type_ == "SettingsApplied" && condition.status == "Unknown");
+        let silence = self.status.condition(Condition::SETTINGS_APPLIED).filter(|it| it.status == "Unknown");
         let since = silence.and_then(|condition| condition.last_transition_time.parse::<jiff::Timestamp>().ok());
         since.map_or(0, |since| self.now.unix_seconds() - since.as_second())
     }

@@ -185,7 +185,8 @@ mod tests {
         there.metadata.resource_version = Some("17".to_owned());
         let text = |text: &str| ByteString(text.as_bytes().to_vec());
         // A rotation: the old key opens as long as the new one is not known everywhere.
-        there.data = Some([("primaryKey", "bmV3"), ("secondaryKey", "b2xk")].map(|(k, v)| (k.to_owned(), text(v))).into());
+        there.data =
+            Some([("primaryKey", "bmV3"), ("secondaryKey", "b2xk")].map(|(k, v)| (k.to_owned(), text(v))).into());
         unpack(owner, &there, folder.path()).unwrap();
         prepare(folder.path(), &["hub.test".to_owned()]).unwrap();
         assert_eq!(completed(owner, "hub-owner", Some(&there), folder.path()).unwrap(), there);

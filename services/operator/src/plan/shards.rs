@@ -152,7 +152,8 @@ fn grow(plan: &mut Plan, seen: &Seen<'_>, count: u32) {
     let from = seen.set.size;
     let stale: Vec<u32> = (from..count).filter(|number| seen.is_stale(*number)).collect();
     let to = stale.first().copied().unwrap_or(count);
-    let are_known = seen.nodes.is_some_and(|nodes| nodes.is_certain() && stale.iter().all(|number| nodes.is_gone(*number)));
+    let are_known =
+        seen.nodes.is_some_and(|nodes| nodes.is_certain() && stale.iter().all(|number| nodes.is_gone(*number)));
     if are_known {
         plan.actions.extend(stale.iter().filter_map(|number| delete_claim(seen.set, *number)));
     }
@@ -182,9 +183,8 @@ fn leave(plan: &mut Plan, set: &StatefulSetState, nodes: &Nodes<'_>, count: u32,
     let leaving: Vec<_> = nodes.of_numbers(count..).collect();
     plan.is_shrinking = set.size > count || !leaving.is_empty();
     if !leaving.is_empty() && count < replication {
-        plan.problems.push(format!(
-            "shards: {count} are too few for the {replication} copies of each group; lower `replication` first"
-        ));
+        let few = format!("{count} are too few for the {replication} copies of each group");
+        plan.shards_problem = Some(format!("shards: {few}; lower `replication` first"));
         return;
     }
     plan.actions

@@ -7,7 +7,7 @@ use crate::{
     apply::Applied,
     hub::{Group, HubError, HubState},
     plan::release,
-    report::Look,
+    report::Report,
     resource::{Condition, IotHubStatus, NodeStatus},
 };
 
@@ -71,7 +71,7 @@ impl World {
     fn silent_for(mut self, seconds: i64) -> Self {
         let since = jiff::Timestamp::UNIX_EPOCH.to_string();
         let unknown = Condition {
-            type_: "SettingsApplied".to_owned(),
+            type_: Condition::SETTINGS_APPLIED.to_owned(),
             status: "Unknown".to_owned(),
             last_transition_time: since,
             ..Condition::default()
@@ -146,11 +146,7 @@ fn what_is_done_next() {
         ("fewer: the highest numbers are drained", World::of(5).wanted(3), &["drain 14", "drain 15"]),
         ("fewer, and the hub is silent", World::of(5).wanted(3).silent(), &[]),
         ("they have not moved yet", World::of(5).wanted(3).node(3, draining).node(4, draining), &[]),
-        (
-            "one has moved: it goes",
-            World::of(5).wanted(3).node(3, draining).node(4, empty),
-            &["remove 15"],
-        ),
+        ("one has moved: it goes", World::of(5).wanted(3).node(3, draining).node(4, empty), &["remove 15"]),
         (
             "it has gone: its pod ends",
             World::of(5).wanted(3).node(3, draining).cluster(|cluster| drop(cluster.nodes.pop())),
@@ -166,16 +162,8 @@ fn what_is_done_next() {
             World::of(5).wanted(3).node(3, empty).node(4, draining),
             &[],
         ),
-        (
-            "both have moved",
-            World::of(5).wanted(3).node(3, empty).node(4, empty),
-            &["remove 15", "remove 14"],
-        ),
-        (
-            "one was removed before the operator ended",
-            World::of(5).wanted(4).node(4, removed),
-            &["5 -> 4"],
-        ),
+        ("both have moved", World::of(5).wanted(3).node(3, empty).node(4, empty), &["remove 15", "remove 14"]),
+        ("one was removed before the operator ended", World::of(5).wanted(4).node(4, removed), &["5 -> 4"]),
         ("its pod never registered", World::of(5).wanted(4).cluster(|cluster| drop(cluster.nodes.pop())), &["5 -> 4"]),
         (
             "a group has no leader, so nobody knows where its replicas are",
@@ -211,7 +199,11 @@ fn what_is_done_next() {
         ),
         (
             "it seems to have nothing, but nobody who answers knows of one of the groups",
-            World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty).cluster(|cluster| cluster.groups[3].leader = None),
+            World::of(4)
+                .wanted(3)
+                .set(|set| set.size = 3)
+                .node(3, empty)
+                .cluster(|cluster| cluster.groups[3].leader = None),
             &["back 3 -> 4"],
         ),
         (
@@ -293,7 +285,7 @@ fn copies_come_first() {
     let mut world = World::of(5).wanted(1);
     let plan = world.plan();
     assert!(plan.actions.is_empty() && plan.is_shrinking);
-    assert!(plan.problems[0].contains("too few for the 3 copies"), "{:?}", plan.problems);
+    assert!(plan.shards_problem.unwrap().contains("too few for the 3 copies"));
     world.wanted.replication = Some(1);
     assert_eq!(world.actions(), ["replication 1", "drain 12", "drain 13", "drain 14", "drain 15"]);
     let world = World::of(1);
@@ -450,7 +442,7 @@ fn it_ends_well_whatever_happens() {
 fn status(seen: &World, plan: &Plan) -> IotHubStatus {
     let World { observed, wanted } = seen;
     let applied = &Applied::default();
-    Look { generation: 1, observed, wanted, problems: &[], plan, applied, owner_policy: "iothubowner" }.status()
+    Report { generation: 1, observed, wanted, problems: &[], plan, owner_policy: "iothubowner" }.status(applied)
 }
 
 /// A small generator of numbers (xorshift).
