@@ -49,6 +49,7 @@ def test_it_renders_what_its_snapshot_says(case):
         ("hub.hostNames={a b}", "pattern"),
         ("certificates.source=openssl", "value must be one of"),
         ("certificates.source=secrets", "must name a Secret"),
+        ("certificates.source=cert-manager,operator.enabled=true", "operator.ownerSecret must name a Secret"),
         ("certificates.certManager.issuer.names=a", "additional properties 'names' not allowed"),
         ("kafka.bootstrapServers=kafka", "pattern"),
         ("kafka.bootstrapServers=", "kafka.bootstrapServers must say where events are kept"),

@@ -84,9 +84,18 @@ labels:
 {{ .Values.certificates.secrets.tickets | default (printf "%s-tickets" (include "ironhub.name" .)) }}
 {{- end }}
 
-{{/* The Secret with the owner's key that the operator uses. */}}
+{{/*
+The Secret with the key that the owner of a new hub begins with, and that the operator uses; empty where nobody needs one. The
+chart draws none: a tool that renders without a cluster to look at would draw another one each time, which no hub accepts.
+*/}}
 {{- define "ironhub.ownerSecret" -}}
-{{ .Values.operator.ownerSecret | default (printf "%s-owner" (include "ironhub.name" .)) }}
+{{- if .Values.operator.ownerSecret -}}
+{{ .Values.operator.ownerSecret }}
+{{- else if eq .Values.certificates.source "job" -}}
+{{ include "ironhub.name" . }}-owner
+{{- else if .Values.operator.enabled -}}
+{{ fail (printf "operator.ownerSecret must name a Secret with the owner's key: certificates.source=%s makes none" .Values.certificates.source) }}
+{{- end -}}
 {{- end }}
 
 {{/* The number of shards: the operator's, once it looks after them. */}}

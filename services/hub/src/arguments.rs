@@ -74,12 +74,13 @@ hub, over HTTPS, and on nothing but the IotHub, the StatefulSet and the Secrets 
 every setting. `kubectl explain iothub.spec` explains the resource.")]
     Operator(OperatorArguments),
 
-    /// Make what the processes of a cluster need: an authority, a certificate for each role, a server certificate, a secret
+    /// Make what the processes of a cluster need: an authority, a certificate for each role, a server certificate, secrets
     #[command(after_help = "\
 Makes these, and renews what ends soon when it is run again:
   DIR/peer/authority.pem, gateway.pem, gateway-key.pem, shard.pem, shard-key.pem    between the processes (mutual TLS)
   DIR/server/authority.pem, server.pem, server-key.pem                              what devices and back ends see
-  DIR/server/ticket-secret                                                          the same for every gateway")]
+  DIR/server/ticket-secret                                                          the same for every gateway
+  DIR/owner/primaryKey                                                              what the owner of a new hub begins with")]
     PrepareCluster(PrepareClusterArguments),
 
     /// Create, look at, change, import and delete devices of a running hub

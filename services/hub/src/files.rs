@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
+use aws_lc_rs::rand;
+use base64::{Engine, prelude::BASE64_STANDARD};
 
 /// Makes a folder, and those above it, that only the owner can enter. One that exists stays as it is.
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
@@ -23,6 +25,16 @@ pub fn read_text(path: &Path) -> anyhow::Result<String> {
 /// Writes a file that only the owner can read.
 pub fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     replace(path, text, 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes 32 random bytes in base64 that only the owner can read. A file that is there stays.
+pub fn draw_secret(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).ok().context("the system gives no random numbers")?;
+    write_secret(path, &BASE64_STANDARD.encode(bytes))
 }
 
 /// Writes a file that everyone who reaches its folder can read.

@@ -63,9 +63,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
             config.check()?;
             server(&config.log.clone(), role::shard(config))
         }
-        Command::PrepareCluster(arguments) => {
-            client()?.block_on(certificates::prepare_cluster(&arguments, environment))
-        }
+        Command::PrepareCluster(arguments) => client()?.block_on(certificates::prepare_cluster(&arguments)),
         Command::Operator(OperatorArguments { role: RoleArguments { words, print_config }, print_crd }) => {
             if print_crd {
                 print!("{}", operator::resource::definition());

@@ -74,8 +74,8 @@ async fn take(
     hub: Option<&HubClient>,
 ) -> Result<Option<String>, ApplyError> {
     match (action, set) {
-        (Action::Resize { to, .. }, Some(set)) => kubernetes.resize(set, *to).await?,
-        (Action::DeleteClaim { name }, _) => kubernetes.delete_claim(name).await?,
+        (Action::Resize { to, .. } | Action::CallBack { to, .. }, Some(set)) => kubernetes.resize(set, *to).await?,
+        (Action::DeleteClaim { name, uid }, _) => kubernetes.delete_claim(name, uid).await?,
         _ => return Ok(change_hub(hub.ok_or(ApplyError::NoHub)?, action).await?),
     }
     Ok(None)
@@ -138,7 +138,7 @@ pub async fn change_hub(hub: &HubClient, action: &Action) -> Result<Option<Strin
         Action::RemoveNode { node_id, .. } => {
             call(Method::POST, &["cluster", "nodes", node_id, "remove"], None, None).await?;
         }
-        Action::DeleteClaim { .. } | Action::Resize { .. } => {}
+        Action::DeleteClaim { .. } | Action::Resize { .. } | Action::CallBack { .. } => {}
     }
     Ok(None)
 }

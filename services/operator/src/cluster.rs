@@ -5,8 +5,8 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, Secret},
 };
 use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 
@@ -14,13 +14,13 @@ use crate::{Config, observe::StatefulSetState, resource::IotHub};
 
 /// As whom fields are written.
 const MANAGER: &str = "ironhub-operator";
-/// Says that shards are on their way out, see [`crate::controller`].
+/// Says that shards are on their way out, see [`crate::reconciler`].
 pub const FINALIZER: &str = "ironhub.dev/shards-leave";
 
 /// The APIs of the namespace.
 #[derive(Clone)]
 pub struct Kubernetes {
-    pub client: Client,
+    pub namespace: String,
     pub hubs: Api<IotHub>,
     pub stateful_sets: Api<StatefulSet>,
     pub pods: Api<Pod>,
@@ -42,9 +42,9 @@ impl Kubernetes {
             stateful_sets: Api::namespaced(client.clone(), &namespace),
             pods: Api::namespaced(client.clone(), &namespace),
             claims: Api::namespaced(client.clone(), &namespace),
-            secrets: Api::namespaced(client.clone(), &namespace),
+            secrets: Api::namespaced(client, &namespace),
             stateful_set: config.stateful_set.clone(),
-            client,
+            namespace,
         }
     }
 
@@ -57,30 +57,32 @@ impl Kubernetes {
         self.stateful_sets.patch_scale(&set.name, &params(), &Patch::Merge(scale)).await.map(drop)
     }
 
-    /// Deletes a claim; one that is gone already is well.
-    pub async fn delete_claim(&self, name: &str) -> Result<(), kube::Error> {
-        match self.claims.delete(name, &DeleteParams::default()).await {
+    /// Deletes a claim, unless another one has its name by now; one that is gone already is well.
+    pub async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.claims.delete(name, &params).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             deleted => deleted.map(drop),
         }
     }
 
-    /// Writes what is given over the status.
-    pub async fn patch_status(&self, name: &str, status: &Value) -> Result<(), kube::Error> {
-        let patch = json!({ "status": status });
-        self.hubs.patch_status(name, &params(), &Patch::Merge(patch)).await.map(drop)
+    /// Writes what is given over the status, unless the resource was changed since it was read. Answers it as it is then.
+    pub async fn patch_status(&self, hub: &IotHub, status: &Value) -> Result<IotHub, kube::Error> {
+        let metadata = json!({ "resourceVersion": hub.metadata.resource_version });
+        let patch = json!({ "metadata": metadata, "status": status });
+        self.hubs.patch_status(&hub.name_any(), &params(), &Patch::Merge(patch)).await
     }
 
-    /// Adds the finalizer or takes it away, unless the resource was changed since.
-    pub async fn set_finalizer(&self, hub: &IotHub, is_wanted: bool) -> Result<(), kube::Error> {
+    /// Adds the finalizer or takes it away, unless the resource was changed since it was read. Answers it as it is then.
+    pub async fn set_finalizer(&self, hub: &IotHub, is_wanted: bool) -> Result<IotHub, kube::Error> {
         let mut finalizers = hub.metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         if is_wanted {
             finalizers.push(FINALIZER.to_owned());
         }
         let metadata = json!({ "finalizers": finalizers, "resourceVersion": hub.metadata.resource_version });
-        let name = hub.metadata.name.as_deref().unwrap_or_default();
-        self.hubs.patch(name, &params(), &Patch::Merge(json!({ "metadata": metadata }))).await.map(drop)
+        self.hubs.patch(&hub.name_any(), &params(), &Patch::Merge(json!({ "metadata": metadata }))).await
     }
 }
 

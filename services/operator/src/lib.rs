@@ -13,12 +13,14 @@ mod apply;
 mod cluster;
 mod config;
 mod controller;
+mod events;
 #[cfg(test)]
 mod fixture;
 pub mod hub;
 mod metrics;
 mod observe;
 pub mod plan;
+mod reconciler;
 mod report;
 pub mod resource;
 mod validate;

@@ -1,6 +1,6 @@
 //! The first step: everything that the others look at, fetched as it is now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     ByteString,
@@ -14,8 +14,8 @@ use model::Timestamp;
 
 use crate::{
     cluster::Kubernetes,
-    hub::{HubError, HubState},
-    resource::{IotHub, IotHubStatus},
+    hub::{HubClient, HubError, HubState},
+    resource::{Condition, IotHub, IotHubStatus},
     validate::{Secrets, secret_names},
 };
 
@@ -45,8 +45,8 @@ pub struct StatefulSetState {
     pub resource_version: String,
     /// What claims are called by, before the name of the pod.
     pub claim_template: String,
-    /// Numbers of pods whose claims are there.
-    pub claims: BTreeSet<u32>,
+    /// The claims that are there, by the numbers of their pods: their uids.
+    pub claims: BTreeMap<u32, String>,
     /// Since when the containers of each pod run, seconds; pods that do not are left out.
     pub running_seconds: BTreeMap<u32, i64>,
 }
@@ -65,20 +65,32 @@ impl StatefulSetState {
 }
 
 impl Observed {
+    /// For how long nothing was heard of the hub, as far as the status says.
+    pub fn silent_seconds(&self) -> i64 {
+        let silence = self.status.condition(Condition::SETTINGS_APPLIED).filter(|it| it.status == "Unknown");
+        let since = silence.and_then(|condition| condition.last_transition_time.parse::<jiff::Timestamp>().ok());
+        since.map_or(0, |since| self.now.unix_seconds() - since.as_second())
+    }
+
     /// Looks at everything. The hub may not answer; Kubernetes has to.
+    ///
+    /// Claims, then the size, then the hub, for others may act meanwhile: a claim that is there before no pod has it, and whose
+    /// number the hub does not know after that, is that of a shard that was removed; a size that is as it was when the hub said
+    /// that a shard is gone may be lowered.
     pub async fn fetch(
         kubernetes: &Kubernetes,
         resource: &IotHub,
-        hub: Result<HubState, HubError>,
+        client: Result<&HubClient, HubError>,
         now: Timestamp,
     ) -> Result<Self, kube::Error> {
-        Ok(Self {
-            now,
-            status: resource.status.clone().unwrap_or_default(),
-            stateful_set: stateful_set(kubernetes, now).await?,
-            secrets: secrets(&kubernetes.secrets, resource).await?,
-            hub,
-        })
+        let secrets = secrets(&kubernetes.secrets, resource).await?;
+        let stateful_set = stateful_set(kubernetes, now).await?;
+        let hub = match client {
+            Ok(client) => client.state().await,
+            Err(error) => Err(error),
+        };
+        let status = resource.status.clone().unwrap_or_default();
+        Ok(Self { now, status, stateful_set, secrets, hub })
     }
 }
 
@@ -87,9 +99,11 @@ async fn stateful_set(kubernetes: &Kubernetes, now: Timestamp) -> Result<Option<
     let labels = labels(&set);
     let of_set = ListParams::default().labels(&labels).limit(OBJECTS_MAX);
     let claims = kubernetes.claims.list(&of_set).await?.items;
+    let Some(set) = kubernetes.stateful_sets.get_opt(&kubernetes.stateful_set).await? else { return Ok(None) };
     let pods = kubernetes.pods.list(&of_set).await?.items;
     let mut state = described(&set);
-    state.claims = claims.iter().filter_map(|claim| number_of_claim(&state, claim)).collect();
+    let numbered = claims.iter().filter_map(|claim| Some((number_of_claim(&state, claim)?, claim.uid()?)));
+    state.claims = numbered.collect();
     let running = pods.iter().filter_map(|pod| Some((state.number_of(&pod.name_any())?, running_seconds(pod, now)?)));
     state.running_seconds = running.collect();
     Ok(Some(state))

@@ -9,23 +9,27 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{authority::Authority, kubernetes::KubernetesApi, own_certificate, secrets, server};
-use crate::{arguments::PrepareClusterArguments, configuration::Environment, files, role::ticket_secret};
+use super::{authority::Authority, own_certificate, secrets, server};
+use crate::{arguments::PrepareClusterArguments, files, role::ticket_secret};
 
 const VALIDITY: Duration = Duration::days(397);
 /// Renewed when less than this is left.
 const RENEW_BEFORE: Duration = Duration::days(132);
 
 /// Does what `ironhub prepare-cluster --help` says, and prints what it did.
-pub async fn prepare_cluster(arguments: &PrepareClusterArguments, environment: &Environment) -> anyhow::Result<()> {
+pub async fn prepare_cluster(arguments: &PrepareClusterArguments) -> anyhow::Result<()> {
     let (folder, prefix) = (&arguments.directory, &arguments.kubernetes_secrets);
-    files::make_folder(&folder.join("peer"))?;
-    files::make_folder(&folder.join("server"))?;
+    make_folders(folder)?;
     let Some(prefix) = prefix else { return prepare(folder, &arguments.host_names) };
-    let api = KubernetesApi::of_this_pod(environment)?;
+    let api = secrets::of_this_pod()?;
     let found = secrets::load(&api, prefix, folder).await?;
     prepare(folder, &arguments.host_names)?;
     secrets::store(&api, prefix, folder, found).await
+}
+
+/// For what the shards and gateways show each other, for what gateways show clients, and for the owner of a new hub.
+pub fn make_folders(folder: &Path) -> anyhow::Result<()> {
+    ["peer", "server", "owner"].iter().try_for_each(|part| files::make_folder(&folder.join(part)))
 }
 
 /// Completes the folder; what is good stays.
@@ -42,6 +46,7 @@ pub fn prepare(folder: &Path, host_names: &[String]) -> anyhow::Result<()> {
     }
     own_certificate(&public, &server::names(host_names))?;
     ticket_secret::load_or_draw(&ticket_secret::file(&public))?;
+    files::draw_secret(&folder.join("owner/primaryKey"))?;
     println!("server: {}", public.join("server.pem").display());
     Ok(())
 }
@@ -90,15 +95,19 @@ mod tests {
     fn what_is_made_can_be_used_and_stays_when_it_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let prepare = || {
-            for part in ["peer", "server"] {
-                files::make_folder(&folder.path().join(part)).unwrap();
-            }
+            make_folders(folder.path()).unwrap();
             prepare(folder.path(), &["hub.test".to_owned()]).unwrap();
         };
         prepare();
         let read = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
-        let files =
-            ["peer/shard.pem", "peer/shard-key.pem", "peer/gateway.pem", "server/server.pem", "server/ticket-secret"];
+        let files = [
+            "peer/shard.pem",
+            "peer/shard-key.pem",
+            "peer/gateway.pem",
+            "server/server.pem",
+            "server/ticket-secret",
+            "owner/primaryKey",
+        ];
         let before = files.map(read);
         for role in ["shard", "gateway"] {
             let file = |name: &str| folder.path().join("peer").join(name);

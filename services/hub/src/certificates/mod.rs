@@ -10,7 +10,6 @@
 mod authority;
 mod brought;
 mod cluster;
-mod kubernetes;
 mod resolver;
 mod secrets;
 mod server;

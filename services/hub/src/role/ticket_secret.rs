@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use gateway::TicketSecret;
 
@@ -15,11 +14,7 @@ pub fn file(folder: &Path) -> PathBuf {
 
 /// Reads it; draws it when there is none.
 pub fn load_or_draw(path: &Path) -> anyhow::Result<TicketSecret> {
-    if !path.exists() {
-        let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
-        files::write_secret(path, &BASE64_STANDARD.encode(bytes))?;
-    }
+    files::draw_secret(path)?;
     load(path)
 }
 

@@ -2,8 +2,6 @@
 
 use std::{
     error::Error,
-    fs,
-    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -11,92 +9,27 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use model::{SymmetricKey, Timestamp};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::state::HubState;
+use super::{
+    HubConfig, HubError,
+    config::Files,
+    connect::{HttpClient, http_client},
+    state::HubState,
+};
 
 const API_VERSION: &str = "2021-04-12";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// Shorter than gateways keep them.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A token is made for every request; it must outlive clocks that differ.
 const TOKEN_SECONDS: i64 = 3600;
 
-/// How the operator reaches the hub, and as whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HubConfig {
-    /// `host:port` of the gateways' HTTPS, such as that of their Service.
-    pub address: String,
-    /// Name of the hub that its server certificate has. Empty: the host of `address`.
-    pub host_name: String,
-    /// The authority of the server certificate, PEM. Read again at every look.
-    pub authority_file: PathBuf,
-    /// A policy of the hub with all four rights.
-    pub owner_policy: String,
-    /// Folder with the keys of the policy in base64: `primaryKey`, `secondaryKey`, or both; one that opens is enough. A mounted
-    /// Secret; read again at every look.
-    pub owner_keys_directory: PathBuf,
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self {
-            address: String::new(),
-            host_name: String::new(),
-            authority_file: "/etc/ssl/certs/ca-certificates.crt".into(),
-            owner_policy: "iothubowner".to_owned(),
-            owner_keys_directory: PathBuf::new(),
-        }
-    }
-}
-
-impl HubConfig {
-    /// The name in the certificate and in tokens.
-    fn name(&self) -> &str {
-        let host = || self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
-        if self.host_name.is_empty() { host().trim_matches(['[', ']']) } else { &self.host_name }
-    }
-}
-
-/// Why the hub could not be asked, or did not do it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HubError {
-    /// A file that is missing or holds something else.
-    #[error("{0}")]
-    Files(String),
-    #[error("the hub does not answer at {address}: {cause}")]
-    Unreachable { address: String, cause: String },
-    /// None of the keys opens the hub.
-    #[error("the hub refuses the keys of the policy {policy}: {text}")]
-    Unauthorized { policy: String, text: String },
-    /// Somebody else changed it meanwhile.
-    #[error("{what} was changed by others meanwhile")]
-    Changed { what: String },
-    /// In the words of the hub.
-    #[error("{what}: {text}")]
-    Refused { what: String, status: u16, text: String },
-    #[error("the hub's answer to {what} is not understood: {cause}")]
-    Answer { what: String, cause: String },
-}
-
 /// Speaks to one hub with what was in the files when it was made.
 pub struct HubClient {
-    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HttpClient,
     address: String,
     host_name: String,
     policy: String,
@@ -104,13 +37,6 @@ pub struct HubClient {
     /// Which of them opened last.
     key: AtomicUsize,
     files: Files,
-}
-
-/// What was read.
-#[derive(PartialEq, Eq)]
-struct Files {
-    authority: Vec<u8>,
-    keys: Vec<String>,
 }
 
 impl HubClient {
@@ -221,56 +147,6 @@ impl HubClient {
     }
 }
 
-impl Files {
-    fn read(config: &HubConfig) -> Result<Self, HubError> {
-        let authority = fs::read(&config.authority_file);
-        let authority =
-            authority.map_err(|error| unreadable("the authority of the hub", &config.authority_file, &error))?;
-        let key = |name| fs::read_to_string(config.owner_keys_directory.join(name)).ok();
-        let keys = ["primaryKey", "secondaryKey"].into_iter().filter_map(key).map(|key| key.trim().to_owned());
-        Ok(Self { authority, keys: keys.collect() })
-    }
-}
-
-fn unreadable(what: &str, file: &Path, error: &dyn std::fmt::Display) -> HubError {
-    HubError::Files(format!("cannot read {what} from {}: {error}", file.display()))
-}
-
-fn http_client(
-    config: &HubConfig,
-    authority: &[u8],
-) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, HubError> {
-    let unusable = |error: &dyn std::fmt::Display| unreadable("certificates", &config.authority_file, error);
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authority) {
-        // Bundles of systems contain certificates that are of no use here.
-        let _ = roots.add(certificate.map_err(|error| unusable(&error))?);
-    }
-    if roots.is_empty() {
-        return Err(unusable(&"it holds none"));
-    }
-    let name = ServerName::try_from(config.name().to_owned())
-        .map_err(|_| HubError::Files(format!("hub.host_name {:?} is no name of a server", config.name())))?;
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.map_err(|error| unusable(&error))?.with_root_certificates(roots).with_no_client_auth();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_nodelay(true);
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_only()
-        .with_server_name_resolver(FixedServerNameResolver::new(name))
-        .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(1)
-        .build(connector))
-}
-
 fn parsed(what: String, answer: &[u8]) -> Result<Value, HubError> {
     if answer.is_empty() {
         return Ok(Value::Null);
@@ -312,17 +188,6 @@ fn encode(text: &str) -> String {
 #[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_name_is_that_of_the_address_unless_it_is_given() {
-        let name = |address: &str, host_name: &str| {
-            let (address, host_name) = (address.to_owned(), host_name.to_owned());
-            HubConfig { address, host_name, ..HubConfig::default() }.name().to_owned()
-        };
-        assert_eq!(name("hub-gateway.iot.svc:443", ""), "hub-gateway.iot.svc");
-        assert_eq!(name("hub-gateway.iot.svc:443", "hub.example.test"), "hub.example.test");
-        assert_eq!(name("[::1]:8443", ""), "::1");
-    }
 
     #[test]
     fn the_envelope_yields_its_text() {

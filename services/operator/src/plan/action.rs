@@ -65,12 +65,19 @@ pub enum Action {
         name: String,
         why: Removal,
     },
-    /// A disk that no node of the hub has any more, so that its pod gets a new one.
+    /// A disk that no node of the hub has any more, so that its pod gets a new one. A claim of that name with another `uid`
+    /// is another disk.
     DeleteClaim {
         name: String,
+        uid: String,
     },
-    /// The size of the StatefulSet.
+    /// The size of the StatefulSet, as is wanted.
     Resize {
+        from: u32,
+        to: u32,
+    },
+    /// The size of the StatefulSet, so that shards that ended without handing over run again on their disks.
+    CallBack {
         from: u32,
         to: u32,
     },
@@ -104,6 +111,7 @@ impl Action {
             Self::RemoveNode { .. } => "ShardRemoved",
             Self::DeleteClaim { .. } => "ClaimDeleted",
             Self::Resize { .. } => "Resized",
+            Self::CallBack { .. } => "ShardsCalledBack",
         }
     }
 
@@ -117,6 +125,7 @@ impl Action {
                 | Self::RemoveNode { .. }
                 | Self::DeleteClaim { .. }
                 | Self::Resize { .. }
+                | Self::CallBack { .. }
         )
     }
 }
@@ -150,13 +159,19 @@ impl fmt::Display for Action {
             Self::RemoveNode { node_id, name, why: Removal::Drained } => {
                 write!(f, "removes {name} ({node_id}), which carries nothing any more")
             }
-            Self::DeleteClaim { name } => {
+            Self::DeleteClaim { name, .. } => {
                 write!(
                     f,
                     "deletes the claim {name}: its disk belonged to a shard that was removed and never comes back"
                 )
             }
             Self::Resize { from, to } => write!(f, "changes the StatefulSet from {from} to {to} shards"),
+            Self::CallBack { from, to } => {
+                write!(
+                    f,
+                    "changes the StatefulSet from {from} to {to} shards: some ended without handing over what they have"
+                )
+            }
         }
     }
 }

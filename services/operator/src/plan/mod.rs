@@ -12,15 +12,19 @@ pub use settings::next_managed;
 
 use crate::{observe::Observed, resource::IotHub, validate::Wanted};
 
-/// What is done now, in this order, and what stands in the way.
+/// What is done now, in this order, and what stands in the way of the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     pub actions: Vec<Action>,
+    /// Of settings.
     pub problems: Vec<String>,
+    pub shards_problem: Option<String>,
     /// Shards are on their way out: a resource that goes now leaves half a step behind.
     pub is_shrinking: bool,
     /// Numbers of shards that are removed from the hub while their pods run, see [`crate::resource::ShardsStatus`].
     pub removing: Vec<u32>,
+    /// Numbers of shards beyond the StatefulSet's size that the hub needs, or may, and whose disks are there.
+    pub left_behind: Vec<u32>,
 }
 
 /// The next steps towards what is wanted.

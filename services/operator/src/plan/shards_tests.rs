@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
+    apply::Applied,
     hub::{Group, HubError, HubState},
     plan::release,
+    report::Report,
+    resource::{Condition, IotHubStatus, NodeStatus},
 };
 
 /// A small world: a StatefulSet `hub-shard`, a hub, and the shards as they are wanted.
@@ -27,7 +30,7 @@ impl World {
             size,
             ready: size,
             claim_template: "data".to_owned(),
-            claims: (0..size).collect(),
+            claims: claims(0..size),
             ..StatefulSetState::default()
         };
         let observed = Observed {
@@ -64,6 +67,20 @@ impl World {
         self
     }
 
+    /// Silent for so long, as the status says.
+    fn silent_for(mut self, seconds: i64) -> Self {
+        let since = jiff::Timestamp::UNIX_EPOCH.to_string();
+        let unknown = Condition {
+            type_: Condition::SETTINGS_APPLIED.to_owned(),
+            status: "Unknown".to_owned(),
+            last_transition_time: since,
+            ..Condition::default()
+        };
+        self.observed.status.conditions = vec![unknown];
+        self.observed.now = model::Timestamp::from_unix_milliseconds(seconds * 1000);
+        self.silent()
+    }
+
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
         super::plan(&mut plan, &self.wanted, &self.observed);
@@ -89,8 +106,17 @@ fn node(number: u32, id: u32) -> Node {
     }
 }
 
+fn claims(numbers: std::ops::Range<u32>) -> BTreeMap<u32, String> {
+    numbers.map(|number| (number, format!("claim-{number}"))).collect()
+}
+
 fn empty(node: &mut Node) {
     (node.state, node.leaders, node.replicas, node.learners) = (NodeState::Draining, 0, 0, 0);
+}
+
+fn removed(node: &mut Node) {
+    empty(node);
+    node.state = NodeState::Removed;
 }
 
 fn draining(node: &mut Node) {
@@ -103,8 +129,9 @@ fn short(action: &Action) -> String {
         Action::DrainNode { node_id, .. } => format!("drain {node_id}"),
         Action::RemoveNode { node_id, why: Removal::Replaced, .. } => format!("replace {node_id}"),
         Action::RemoveNode { node_id, why: Removal::Drained, .. } => format!("remove {node_id}"),
-        Action::DeleteClaim { name } => format!("delete {name}"),
+        Action::DeleteClaim { name, .. } => format!("delete {name}"),
         Action::Resize { from, to } => format!("{from} -> {to}"),
+        Action::CallBack { from, to } => format!("back {from} -> {to}"),
         Action::SetReplication { replication } => format!("replication {replication}"),
         other => other.to_string(),
     }
@@ -119,26 +146,24 @@ fn what_is_done_next() {
         ("fewer: the highest numbers are drained", World::of(5).wanted(3), &["drain 14", "drain 15"]),
         ("fewer, and the hub is silent", World::of(5).wanted(3).silent(), &[]),
         ("they have not moved yet", World::of(5).wanted(3).node(3, draining).node(4, draining), &[]),
+        ("one has moved: it goes", World::of(5).wanted(3).node(3, draining).node(4, empty), &["remove 15"]),
         (
-            "one has moved: it goes, its pod ends",
-            World::of(5).wanted(3).node(3, draining).node(4, empty),
-            &["remove 15", "5 -> 4"],
+            "it has gone: its pod ends",
+            World::of(5).wanted(3).node(3, draining).cluster(|cluster| drop(cluster.nodes.pop())),
+            &["5 -> 4"],
+        ),
+        (
+            "it went although it was given something meanwhile: that moves first",
+            World::of(5).wanted(3).node(3, draining).node(4, |node| node.state = NodeState::Removed),
+            &[],
         ),
         (
             "a lower one has moved, which ends after the higher one",
             World::of(5).wanted(3).node(3, empty).node(4, draining),
             &[],
         ),
-        (
-            "both have moved",
-            World::of(5).wanted(3).node(3, empty).node(4, empty),
-            &["remove 15", "remove 14", "5 -> 3"],
-        ),
-        (
-            "one was removed before the operator ended",
-            World::of(5).wanted(4).node(4, |node| node.state = NodeState::Removed),
-            &["5 -> 4"],
-        ),
+        ("both have moved", World::of(5).wanted(3).node(3, empty).node(4, empty), &["remove 15", "remove 14"]),
+        ("one was removed before the operator ended", World::of(5).wanted(4).node(4, removed), &["5 -> 4"]),
         ("its pod never registered", World::of(5).wanted(4).cluster(|cluster| drop(cluster.nodes.pop())), &["5 -> 4"]),
         (
             "a group has no leader, so nobody knows where its replicas are",
@@ -165,11 +190,30 @@ fn what_is_done_next() {
         (
             "a pod that ended before it was drained comes back to hand over",
             World::of(5).wanted(3).set(|set| set.size = 3),
-            &["drain 14", "drain 15", "3 -> 5"],
+            &["back 3 -> 5", "drain 14", "drain 15"],
+        ),
+        (
+            "the same, and fewer are wanted than copies",
+            World::of(5).wanted(2).set(|set| set.size = 3),
+            &["back 3 -> 5"],
+        ),
+        (
+            "it seems to have nothing, but nobody who answers knows of one of the groups",
+            World::of(4)
+                .wanted(3)
+                .set(|set| set.size = 3)
+                .node(3, empty)
+                .cluster(|cluster| cluster.groups[3].leader = None),
+            &["back 3 -> 4"],
+        ),
+        (
+            "a disk of a removed shard goes before others come back",
+            World::of(6).wanted(5).set(|set| set.size = 3).node(3, removed),
+            &["delete data-hub-shard-3", "drain 16"],
         ),
         (
             "unless its disk is gone",
-            World::of(4).wanted(3).set(|set| (set.size, set.claims) = (3, (0..3).collect())),
+            World::of(4).wanted(3).set(|set| (set.size, set.claims) = (3, claims(0..3))),
             &["drain 14"],
         ),
         ("one that has nothing goes", World::of(4).wanted(3).set(|set| set.size = 3).node(3, empty), &["remove 14"]),
@@ -181,13 +225,13 @@ fn what_is_done_next() {
         ),
         (
             "a disk of a removed shard goes before its pod comes",
-            World::of(3).wanted(5).set(|set| set.claims = (0..5).collect()),
+            World::of(3).wanted(5).set(|set| set.claims = claims(0..5)),
             &["delete data-hub-shard-3", "delete data-hub-shard-4"],
         ),
         ("a disk of a shard that was not removed stays", World::of(4).set(|set| set.size = 3), &["3 -> 4"]),
         (
             "a disk that nobody can ask about stays",
-            World::of(3).wanted(5).set(|set| set.claims = (0..5).collect()).silent(),
+            World::of(3).wanted(5).set(|set| set.claims = claims(0..5)).silent(),
             &["3 -> 5"],
         ),
         ("nobody says how many", World::of(5).wanted(None).node(4, draining), &[]),
@@ -221,7 +265,7 @@ fn a_shard_that_leaves_with_two_disks_leaves_with_both() {
     assert_eq!(world.actions(), ["replace 14", "drain 20"]);
     let unreachable = world.node(4, |node| (empty(node), node.is_reachable = false).0);
     assert!(unreachable.actions().is_empty(), "the first one still carries groups");
-    assert_eq!(unreachable.node(3, empty).actions(), ["remove 14", "remove 20", "4 -> 3"]);
+    assert_eq!(unreachable.node(3, empty).actions(), ["remove 14", "remove 20"]);
 }
 
 #[test]
@@ -241,7 +285,7 @@ fn copies_come_first() {
     let mut world = World::of(5).wanted(1);
     let plan = world.plan();
     assert!(plan.actions.is_empty() && plan.is_shrinking);
-    assert!(plan.problems[0].contains("too few for the 3 copies"), "{:?}", plan.problems);
+    assert!(plan.shards_problem.unwrap().contains("too few for the 3 copies"));
     world.wanted.replication = Some(1);
     assert_eq!(world.actions(), ["replication 1", "drain 12", "drain 13", "drain 14", "drain 15"]);
     let world = World::of(1);
@@ -254,7 +298,7 @@ fn shrinking_lasts_until_the_last_one_is_gone() {
     assert!(!World::of(5).wanted(7).plan().is_shrinking);
     assert!(World::of(5).wanted(4).plan().is_shrinking);
     assert!(World::of(5).wanted(4).set(|set| set.size = 4).plan().is_shrinking, "its node is still there");
-    let gone = World::of(5).wanted(4).set(|set| set.size = 4).node(4, |node| node.state = NodeState::Removed);
+    let gone = World::of(5).wanted(4).set(|set| set.size = 4).node(4, removed);
     assert!(!gone.plan().is_shrinking);
 }
 
@@ -268,13 +312,17 @@ fn a_resource_that_goes_calls_back_who_was_leaving() {
     assert_eq!(called(&world), ["activate 14", "activate 15"], "the other one was drained on purpose");
     assert_eq!(called(&world.clone().set(|set| set.size = 4)), ["activate 14"], "without a pod nobody comes back");
     assert!(called(&world.clone().wanted(None)).is_empty());
-    assert!(called(&world.silent()).is_empty());
+    assert!(called(&world.clone().silent()).is_empty());
+    let mut half = world.wanted(4).node(4, removed);
+    assert!(called(&half).is_empty(), "nobody knows who removed it");
+    half.observed.status.shards.removing = vec![4];
+    assert_eq!(called(&half), ["5 -> 4"], "it was on its way out: its disk is of no use any more");
 }
 
 #[test]
 fn a_silent_hub_gets_back_what_it_may_be_waiting_for() {
     let of = |number: u32, replicas| NodeStatus { name: format!("hub-shard-{number}"), replicas, ..Default::default() };
-    let mut world = World::of(1).wanted(5).silent().set(|set| set.claims = (0..4).collect());
+    let mut world = World::of(1).wanted(5).silent().set(|set| set.claims = claims(0..4));
     assert_eq!(world.actions(), ["1 -> 5"], "nothing was ever known");
     world.observed.status.shards.nodes = vec![of(0, 7), of(1, 7), of(2, 7)];
     assert_eq!(world.actions(), ["1 -> 3"], "the fourth one's disk may be that of a shard that was removed");
@@ -285,10 +333,35 @@ fn a_silent_hub_gets_back_what_it_may_be_waiting_for() {
     assert_eq!(world.set(|set| _ = set.claims.remove(&3)).actions(), ["3 -> 5"]);
 }
 
+/// A release that was installed again with fewer shards: the hub has no majority, and the resource is a new one.
+#[test]
+fn a_hub_that_stays_silent_gets_back_what_was_left_behind() {
+    let of = |number: u32, replicas| NodeStatus { name: format!("hub-shard-{number}"), replicas, ..Default::default() };
+    let world = World::of(3).set(|set| set.claims = claims(0..5));
+    assert!(world.clone().silent_for(59).actions().is_empty(), "it may only be starting");
+    assert_eq!(world.clone().silent_for(59).plan().left_behind, [3, 4], "but people are told");
+    assert_eq!(world.clone().silent_for(60).actions(), ["back 3 -> 5"]);
+    assert!(World::of(3).silent_for(60).actions().is_empty(), "nothing was left behind");
+    let untouched = world.clone().wanted(None).silent_for(60);
+    assert_eq!((untouched.actions(), untouched.plan().left_behind), (vec![], vec![3, 4]), "nobody says how many");
+
+    // What was seen before decides.
+    let mut seen = world.clone().silent_for(60);
+    seen.observed.status.shards.nodes = (0..3).map(|number| of(number, 7)).collect();
+    assert!(seen.actions().is_empty(), "the others were removed");
+    seen.observed.status.shards.nodes.push(of(3, 7));
+    assert_eq!(seen.actions(), ["back 3 -> 4"]);
+
+    // A hub that answers, or refuses the keys, waits for nobody.
+    let mut locked = world.clone().silent_for(60);
+    locked.observed.hub = Err(HubError::Unauthorized { policy: "owner".to_owned(), text: "no".to_owned() });
+    assert_eq!((locked.actions(), locked.plan().left_behind), (vec![], vec![]));
+    assert!(world.actions().is_empty(), "these disks are those of shards that were removed");
+}
+
 #[test]
 fn what_was_removed_ends_whatever_is_wanted_by_then() {
-    let gone = |node: &mut Node| node.state = NodeState::Removed;
-    let mut world = World::of(5).node(4, gone);
+    let mut world = World::of(5).node(4, removed);
     assert!(world.actions().is_empty(), "it may be about to register");
     world.observed.status.shards.removing = vec![4];
     assert_eq!(world.actions(), ["5 -> 4"], "the one before has removed it and ended");
@@ -344,8 +417,9 @@ fn carry_out(world: &mut World, action: &Action) {
     }
 }
 
-/// Looks that end anywhere, a hub that is silent now and then, minds that change, disks that are lost: no pod ends while its
-/// node carries something, and in the end everything is as it is wanted.
+/// Looks that end anywhere, a hub that is silent now and then, minds that change, disks that are lost, releases that are
+/// installed again with fewer shards: no pod ends while its node carries something, and in the end everything is as it is
+/// wanted.
 #[test]
 fn it_ends_well_whatever_happens() {
     for seed in 1..=400 {
@@ -363,6 +437,12 @@ fn it_ends_well_whatever_happens() {
         }
         world.check(seed);
     }
+}
+
+fn status(seen: &World, plan: &Plan) -> IotHubStatus {
+    let World { observed, wanted } = seen;
+    let applied = &Applied::default();
+    Report { generation: 1, observed, wanted, problems: &[], plan, owner_policy: "iothubowner" }.status(applied)
 }
 
 /// A small generator of numbers (xorshift).
@@ -403,22 +483,25 @@ impl Simulation {
                 let number = fate.below(self.set().size);
                 self.disks.remove(&number);
             }
+            2 => {
+                let set = self.world.observed.stateful_set.as_mut().unwrap();
+                set.size = set.size.min(3);
+                self.world.observed.status = IotHubStatus::default();
+            }
             _ => {}
         }
     }
 
     /// A look, some of whose steps may not be taken.
     fn look(&mut self, fate: &mut Fate, is_troubled: bool) {
-        let seen = match is_troubled && fate.below(5) == 0 {
+        let seen = match self.has_no_majority() || is_troubled && fate.below(5) == 0 {
             true => self.world.clone().silent(),
             false => self.world.clone(),
         };
         let plan = seen.plan();
-        if let Ok(hub) = &seen.observed.hub {
-            let nodes = crate::report::nodes(&hub.cluster);
-            let shards = &mut self.world.observed.status.shards;
-            (shards.removing, shards.nodes) = (plan.removing, nodes);
-        }
+        self.world.observed.status = status(&seen, &plan);
+        let now = &mut self.world.observed.now;
+        *now = model::Timestamp::from_unix_milliseconds((now.unix_seconds() + 30) * 1000);
         let taken = if is_troubled { fate.below(6) as usize } else { plan.actions.len() };
         for action in plan.actions.iter().take(taken) {
             self.take(action);
@@ -427,18 +510,19 @@ impl Simulation {
 
     fn take(&mut self, action: &Action) {
         match action {
-            Action::Resize { to, .. } => {
+            Action::Resize { to, .. } | Action::CallBack { to, .. } => {
                 let set = self.set().clone();
                 let ends = |node: &Node| set.number_of(&node.name).is_some_and(|number| number >= *to);
-                let carries = |node: &&Node| ends(node) && node.state != NodeState::Removed && !node.is_empty();
+                let carries = |node: &&Node| ends(node) && !node.is_empty();
                 let lost: Vec<_> = self.cluster().nodes.iter().filter(carries).cloned().collect();
                 // One that came after the look has nothing yet.
                 assert!(lost.iter().all(|node| !node.is_reachable), "ended while it carries: {lost:?}");
                 self.world.observed.stateful_set.as_mut().unwrap().size = *to;
             }
-            Action::DeleteClaim { name } => {
+            Action::DeleteClaim { name, uid } => {
                 let number = name.rsplit('-').next().unwrap().parse().unwrap();
                 let node_id = self.disks.remove(&number);
+                assert_eq!(node_id.as_ref(), Some(uid));
                 let mut nodes = self.cluster().nodes.iter();
                 let is_node = |node: &Node| Some(&node.node_id) == node_id.as_ref() && node.state != NodeState::Removed;
                 assert!(!nodes.any(is_node), "the disk of a node is deleted");
@@ -461,10 +545,20 @@ impl Simulation {
         self.world.observed.stateful_set.as_ref().unwrap()
     }
 
+    /// Some group of three has two shards that carry something and whose pods do not run: say, that of the settings.
+    fn has_no_majority(&self) -> bool {
+        let away = self.disks.range(self.set().size..).filter(|(_, disk)| {
+            let nodes = &self.world.observed.hub.as_ref().unwrap().cluster.nodes;
+            nodes.iter().any(|node| node.node_id == **disk && node.replicas > 0)
+        });
+        away.count() >= 2
+    }
+
     /// Pods start, nodes register, a few replicas move.
     fn tick(&mut self) {
+        let has_majority = !self.has_no_majority();
         for number in 0..self.set().size {
-            if !self.disks.contains_key(&number) {
+            if has_majority && !self.disks.contains_key(&number) {
                 self.next_id += 1;
                 let node = Node { replicas: 0, leaders: 0, ..node(number, self.next_id) };
                 let registered = format!("2026-01-01T01:{:05}Z", self.next_id);
@@ -473,13 +567,12 @@ impl Simulation {
             }
         }
         let (size, disks) = (self.set().size, self.disks.clone());
-        let numbers = disks.keys().copied().collect();
-        self.world.observed.stateful_set.as_mut().unwrap().claims = numbers;
+        self.world.observed.stateful_set.as_mut().unwrap().claims = disks.clone();
         let runs = |node: &Node| disks.range(..size).any(|(_, disk)| *disk == node.node_id);
         for node in &mut self.cluster().nodes {
             node.is_reachable = runs(node);
         }
-        for _ in 0..4 {
+        for _ in 0..if has_majority { 4 } else { 0 } {
             self.move_replica();
         }
         // One that was removed is forgotten once nothing of it is left.

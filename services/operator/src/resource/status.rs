@@ -38,6 +38,29 @@ pub struct Condition {
     pub observed_generation: i64,
 }
 
+impl IotHubStatus {
+    /// The one of that type.
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+}
+
+impl Condition {
+    /// The hub answers, every group has a leader, and the settings are those of the resource.
+    pub const READY: &str = "Ready";
+    /// The hub has what the resource says; `Unknown` as long as it is silent.
+    pub const SETTINGS_APPLIED: &str = "SettingsApplied";
+    /// As many shards as are wanted, and nothing is left to move.
+    pub const SHARDS_SETTLED: &str = "ShardsSettled";
+    /// A shard is away or takes no part.
+    pub const DEGRADED: &str = "Degraded";
+
+    /// Whether it is the case.
+    pub fn is_true(&self) -> bool {
+        self.status == "True"
+    }
+}
+
 /// The shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

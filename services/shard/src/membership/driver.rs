@@ -24,7 +24,7 @@ use super::{
     service::change_message,
 };
 use crate::{
-    group::{Leadership, Refusal},
+    group::{Group, Leadership, Refusal},
     raft::{NodeId, convert},
     state,
 };
@@ -105,7 +105,8 @@ impl Driver {
         let wanted = state::cluster(&hub.group.read().await?)?;
         let cluster = Observer::new(self.service.clone()).look(&wanted).await;
         let next = plan(&cluster, limits(false));
-        Ok(report(&wanted, &cluster, &next))
+        let groups: Vec<GroupId> = self.service.groups().map(Group::id).collect();
+        Ok(report(&wanted, &cluster, &groups, &next))
     }
 
     async fn drive(&self) {

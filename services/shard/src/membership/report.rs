@@ -8,8 +8,14 @@ use proto::shard::v1::{ClusterDescription, ClusterNode, GroupStatus, NodeState, 
 use super::plan::{Cluster, Group, Next};
 use crate::{raft::NodeId, state};
 
-/// Nodes that were removed show for as long as something of them is left; members that have not registered show, too.
-pub fn report(wanted: &state::Cluster, cluster: &Cluster, next: &BTreeMap<GroupId, Next>) -> ClusterDescription {
+/// Nodes that were removed show for as long as something of them is left; members that have not registered show, too. So do
+/// groups that nobody who answers is a member of: who looks for a leader in each must not overlook them.
+pub fn report(
+    wanted: &state::Cluster,
+    cluster: &Cluster,
+    groups: &[GroupId],
+    next: &BTreeMap<GroupId, Next>,
+) -> ClusterDescription {
     let registered: Vec<NodeId> = wanted.nodes.iter().map(|node| node.node_id).collect();
     let members = cluster.groups.values().flat_map(|group| &group.members);
     let others: BTreeMap<_, _> = members.filter(|(node_id, _)| !registered.contains(node_id)).collect();
@@ -32,9 +38,8 @@ pub fn report(wanted: &state::Cluster, cluster: &Cluster, next: &BTreeMap<GroupI
     ClusterDescription {
         replication: wanted.replication,
         nodes: nodes.filter(|node| !is_gone(node)).collect(),
-        groups: cluster.groups.iter().map(|(id, group)| status(*id, group, next.get(id))).collect(),
-        // Before the first node has registered there is nothing to see.
-        is_settled: !next.is_empty() && next.values().all(|next| *next == Next::Nothing),
+        is_settled: groups.iter().all(|id| next.get(id) == Some(&Next::Nothing)),
+        groups: groups.iter().map(|id| status(*id, cluster.groups.get(id), next.get(id))).collect(),
     }
 }
 
@@ -49,7 +54,11 @@ fn counts(cluster: &Cluster, node: NodeId) -> NodeStatus {
     }
 }
 
-fn status(id: GroupId, group: &Group, next: Option<&Next>) -> GroupStatus {
+fn status(id: GroupId, group: Option<&Group>, next: Option<&Next>) -> GroupStatus {
+    let Some(group) = group else {
+        let doing = "waits for its shards, none of which answers".to_owned();
+        return GroupStatus { group: id.0, doing, ..GroupStatus::default() };
+    };
     let replica = |node_id: &NodeId| ReplicaStatus {
         node_id: *node_id,
         is_voter: group.current_voters().contains(node_id),

@@ -65,7 +65,7 @@ impl Seen {
 
     fn status(&self) -> IotHubStatus {
         let Self { observed, wanted, problems, plan, applied } = self;
-        Look { generation: 4, observed, wanted, problems, plan, applied, owner_policy: "iothubowner" }.status()
+        Report { generation: 4, observed, wanted, problems, plan, owner_policy: "iothubowner" }.status(applied)
     }
 
     /// `Ready=True AsWanted` and so on.
@@ -127,6 +127,23 @@ fn a_hub_that_is_silent() {
 }
 
 #[test]
+fn shards_that_were_left_behind_are_named() {
+    let mut seen = Seen::new();
+    seen.plan.left_behind = vec![3, 4];
+    seen.cluster().groups[1].leader = None;
+    let which =
+        "it may be waiting for shards whose disks are there and that do not run (data-hub-shard-3, data-hub-shard-4)";
+    let message = seen.message("Ready");
+    assert!(message.starts_with("1 groups have no leader") && message.contains(which), "{message}");
+    assert!(message.ends_with("they are called back, and hand over what they have before they end"), "{message}");
+    seen.observed.hub = Err(HubError::Unreachable { address: "hub:443".to_owned(), cause: "refused".to_owned() });
+    seen.wanted.shards = None;
+    let message = seen.message("Ready");
+    assert!(message.starts_with("the hub does not answer") && message.contains(which), "{message}");
+    assert!(message.ends_with("let `shards` be 5 to call them back"), "{message}");
+}
+
+#[test]
 fn settings_that_are_wrong_or_refused() {
     let mut seen = Seen::new();
     seen.problems = vec!["policy p: the Secret s is not there".to_owned()];
@@ -169,7 +186,7 @@ fn shards_come_and_go() {
     assert_eq!(seen.message("ShardsSettled"), "a group copies to 13");
 
     let mut seen = Seen::new();
-    seen.plan.problems.push("shards: 2 are too few".to_owned());
+    seen.plan.shards_problem = Some("shards: 2 are too few".to_owned());
     assert_eq!(seen.conditions()[..3], [WELL[0], WELL[1], "ShardsSettled=False Invalid"]);
 }
 
