@@ -37,6 +37,8 @@ Examples, against a hub that `ironhub all --data-dir /tmp/hub` runs on this mach
       --address 10.0.0.1 --address 10.0.0.2 --source-address 10.0.1.1 --source-address 10.0.1.2 \\
       fleet --devices 100000 --ramp-up-seconds 600 --devices-file fleet.json --json report.json
       100,000 devices over two nodes of a cluster, from two addresses of this machine; the devices stay for the next run
+  ironhub-loadtest --connection-string-file string --certificate-authority-file ca.crt fleet --html - >report.html
+      the page on standard output, with all that is said meanwhile as comments: for the log of a container
 
 Build the hub and this program with `make release`; figures of other builds say nothing. The server's CPU time and
 memory are read from /proc, so server and generator must run on one machine for those. Devices that are made for a run
@@ -64,7 +66,10 @@ pub struct TargetArguments {
     /// Connection string of a policy that may write the registry, such as iothubowner
     #[arg(long, value_name = "TEXT", global = true, conflicts_with = "data_dir")]
     pub connection_string: Option<String>,
-    /// Certificate authority of the hub, PEM; needed with --connection-string
+    /// The same in a file, so that it does not stand in the list of processes
+    #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["data_dir", "connection_string"])]
+    pub connection_string_file: Option<PathBuf>,
+    /// Certificate authority of the hub, PEM; needed with a connection string
     #[arg(long, value_name = "FILE", global = true)]
     pub certificate_authority_file: Option<PathBuf>,
     /// Address to connect to, when the host name of the connection string does not resolve to it: a load balancer, or
@@ -114,7 +119,10 @@ pub enum Scenario {
     /// Devices come back after the hub was restarted: seconds until all are served
     Reconnect(ReconnectArguments),
     /// Many devices and back ends do everything at once, for minutes: errors, latencies, and how long any device was
-    /// without service. Restart parts of the hub meanwhile
+    /// without service. Restart parts of the hub meanwhile.
+    ///
+    /// Exit status: 0 when there was no error after the ramp-up, 3 when there were some, 1 when something that was
+    /// acknowledged was not found, or when there is no report
     Fleet(FleetArguments),
 }
 

@@ -14,6 +14,7 @@ use model::{SymmetricKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    console,
     http::{HttpConnection, Request},
     target::Target,
     tls::Connector,
@@ -73,7 +74,7 @@ impl Devices {
     }
 
     async fn make(self, target: &Target, body: &[u8]) -> anyhow::Result<Self> {
-        eprintln!("creating {} devices {}0 ...", self.count, self.prefix);
+        console::progress(&format!("creating {} devices {}0 ...", self.count, self.prefix));
         self.each(target, "PUT", "", body, 200).await.context("cannot create devices")?;
         Ok(self)
     }

@@ -12,6 +12,7 @@
 
 mod arguments;
 mod authority;
+mod console;
 mod devices;
 mod etcd;
 mod fleet_report;
@@ -29,6 +30,8 @@ mod target;
 mod tests;
 mod tls;
 
+use std::process::ExitCode;
+
 use arguments::{Arguments, FleetArguments, Scenario};
 use clap::Parser;
 
@@ -41,23 +44,30 @@ enum Outcome {
     Fleet(Box<fleet_report::FleetReport>),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Scenario::Fleet(options) = &arguments.scenario
+        && options.html_to_standard_output()
+    {
+        console::begin_page();
+    }
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     match tasks.block_on(&runtime, run(&arguments))? {
         Outcome::Figures(report) => {
             report.print();
-            arguments.json.iter().try_for_each(|file| report::write_json(&report, file))
+            arguments.json.iter().try_for_each(|file| report::write_json(&report, file))?;
+            Ok(ExitCode::SUCCESS)
         }
         Outcome::Fleet(report) => {
             report.print();
             arguments.json.iter().try_for_each(|file| report::write_json(&report, file))?;
+            // Behind the page comes nothing.
             if let Scenario::Fleet(FleetArguments { html: Some(file), .. }) = &arguments.scenario {
                 report.write_html(file)?;
             }
-            report.check()
+            Ok(report.verdict().exit_code())
         }
     }
 }
@@ -90,6 +100,6 @@ fn raise_open_files_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("cannot raise the limit of open files: {error}");
+        console::progress(&format!("cannot raise the limit of open files: {error}"));
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    console,
     histogram::Histogram,
     server_process::{Memory, ServerProcess},
 };
@@ -116,7 +117,8 @@ impl Counters {
             tokio::time::sleep(pause).await;
             let now = (Instant::now(), self.done.get());
             let rate = (now.1 - last.1) as f64 / (now.0 - last.0).as_secs_f64();
-            eprintln!("{what}: {rate:>9.0} {unit}/s, {} so far, {} errors", now.1, self.error_count());
+            let (done, errors) = (now.1, self.error_count());
+            console::progress(&format!("{what}: {rate:>9.0} {unit}/s, {done} so far, {errors} errors"));
             last = now;
         }
     }

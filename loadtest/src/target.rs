@@ -61,12 +61,14 @@ impl Target {
     /// What `hub.json` says, and over it what the flags say.
     pub fn find(arguments: &TargetArguments) -> anyhow::Result<Self> {
         let hub = arguments.data_dir.as_deref().map(read_hub_json).transpose()?;
+        let in_file = arguments.connection_string_file.as_deref().map(read_connection_string).transpose()?;
         let text = arguments
             .connection_string
             .as_deref()
+            .or(in_file.as_deref())
             .or(hub.as_ref().map(|hub| hub.connection_strings.iothubowner.as_str()));
         let text = text.context("say which hub with --data-dir DIR or --connection-string TEXT; see --help")?;
-        let parsed: ConnectionString = text.parse().context("the connection string cannot be read")?;
+        let parsed: ConnectionString = text.trim().parse().context("the connection string cannot be read")?;
         let host = parsed.host_name.clone();
         let mut addresses = arguments.address.clone();
         if addresses.is_empty() {
@@ -110,6 +112,10 @@ fn read_hub_json(data_dir: &Path) -> anyhow::Result<HubJson> {
         format!("cannot read {}; is `ironhub all --data-dir {}` running?", path.display(), data_dir.display())
     })?;
     serde_json::from_str(&text).with_context(|| format!("{} is no hub.json", path.display()))
+}
+
+fn read_connection_string(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 fn resolve(host: &str, port: u16) -> anyhow::Result<SocketAddr> {

@@ -59,6 +59,12 @@ def test_it_renders_what_its_snapshot_says(case):
         ("kafka.development.enabled=maybe", "got string"),
         ("networkPolicy.adminFrom[0].cidr=10.0.0.0/8", "additional properties 'cidr' not allowed"),
         ("monitoring.alert.enabled=true", "additional properties 'alert' not allowed"),
+        ("loadTest.enabled=true", "loadTest.connectionStringSecret must name a Secret"),
+        ("loadTest.devices=0", "minimum"),
+        ("loadTest.minutes=long", "got string"),
+        ("loadTest.telemetrySeconds=0.01", "telemetrySeconds"),
+        ("loadTest.arguments={verify}", "pattern"),
+        ("loadTest.image.pullPolicy=Always", "additional properties 'pullPolicy' not allowed"),
         ("log.format=xml", "value must be one of"),
         ("fullnameOverride=Hub", "pattern"),
     ],
@@ -147,15 +153,17 @@ def test_every_alert_is_explained():
 
 def test_the_image_and_the_pods_agree_on_the_user():
     user = re.search(r"^user=(\d+)$", (chart.ROOT / "deploy" / "image").read_text(), re.MULTILINE)[1]
-    assert f"USER {user}:{user}" in (chart.ROOT / "deploy" / "Dockerfile").read_text()
+    users = re.findall(r"^USER (.*)$", (chart.ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
+    assert users == [f"{user}:{user}"] * 2
     base = chart.render(chart.BASE)
     assert set(re.findall(r"(?:runAsUser|runAsGroup|fsGroup): (\d+)", base)) == {user}
 
 
 def test_every_container_is_without_rights():
-    rendered = chart.render(chart.BASE, chart.HERE / "cases" / "kafka-development.yaml", sets=["operator.enabled=true"])
+    cases = [chart.HERE / "cases" / f"{case}.yaml" for case in ("kafka-development", "load-test")]
+    rendered = chart.render(chart.BASE, *cases, sets=["operator.enabled=true"])
     containers = len(re.findall(r"^ +image: ", rendered, re.MULTILINE))
-    assert containers == 7
+    assert containers == 8
     for words in ("allowPrivilegeEscalation: false", "readOnlyRootFilesystem: true", "drop: [ALL]"):
         assert rendered.count(words) == containers, words
     assert rendered.count("enableServiceLinks: false") == rendered.count("seccompProfile: {type: RuntimeDefault}")

@@ -1,6 +1,9 @@
 //! The options of `fleet`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -50,7 +53,8 @@ pub struct FleetArguments {
     /// Use the devices that this file names. When it is missing they are made and it is written. They are not deleted
     #[arg(long, value_name = "FILE")]
     pub devices_file: Option<PathBuf>,
-    /// Write the report as a page with plots, too: one file, which needs nothing else
+    /// Write the report as a page with plots, too: one file, which needs nothing else. `-`: to standard output, where
+    /// everything else becomes comments of the page
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
@@ -66,6 +70,10 @@ impl FleetArguments {
 
     pub fn operation_timeout(&self) -> Duration {
         Duration::from_secs(self.operation_timeout_seconds)
+    }
+
+    pub fn html_to_standard_output(&self) -> bool {
+        self.html.as_deref() == Some(Path::new("-"))
     }
 
     /// `None`: never.

@@ -5,7 +5,7 @@ mod page;
 mod tests;
 mod text;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
@@ -209,6 +209,37 @@ impl FleetReport {
              properties of {desired} devices"
         );
         Ok(())
+    }
+
+    /// How the run went, in one word.
+    pub fn verdict(&self) -> Verdict {
+        match (self.check(), self.error_count(Phase::Steady)) {
+            (Err(_), _) => Verdict::Missing,
+            (Ok(()), 0) => Verdict::Good,
+            (Ok(()), _) => Verdict::Errors,
+        }
+    }
+}
+
+/// What decides the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No error after the ramp-up, and all that was acknowledged was found.
+    Good,
+    /// Errors after the ramp-up; all that was acknowledged was found.
+    Errors,
+    /// Something that was acknowledged was not found.
+    Missing,
+}
+
+impl Verdict {
+    /// 1 is also that of a run which came to no report, 2 that of a wrong command line.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Good => 0,
+            Self::Missing => 1,
+            Self::Errors => 3,
+        })
     }
 }
 

@@ -73,6 +73,16 @@ fn what_is_missing_fails_the_run() {
 }
 
 #[test]
+fn the_verdict_is_the_worst_that_happened() {
+    let mut report = report();
+    assert_eq!(report.verdict(), Verdict::Missing);
+    report.found.telemetry = None;
+    assert_eq!(report.verdict(), Verdict::Errors);
+    report.errors.iter_mut().for_each(|error| error.phase = Phase::RampUp);
+    assert_eq!(report.verdict(), Verdict::Good);
+}
+
+#[test]
 fn programs_get_it_as_json() -> anyhow::Result<()> {
     let json = serde_json::to_value(report())?;
     for (pointer, expected) in [

@@ -1,11 +1,12 @@
 //! The report as a text for the console.
 
 use super::{FleetReport, Found, OperationTotals, Phase};
+use crate::console;
 
 impl FleetReport {
-    /// Prints it to standard output.
+    /// Prints it.
     pub fn print(&self) {
-        println!("\n{}", self.text());
+        console::result(&format!("\n{}", self.text()));
     }
 
     pub(super) fn text(&self) -> String {
@@ -31,6 +32,7 @@ impl FleetReport {
             }),
         );
         lines.push(format!("CPU of this program: {:.2} cores", self.generator_cpu_cores));
+        lines.extend(self.check().err().map(|error| error.to_string()));
         lines.join("\n")
     }
 

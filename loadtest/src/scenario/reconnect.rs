@@ -12,7 +12,7 @@ use futures::future::{join_all, try_join_all};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 use super::{mqtt_connection, subscribed_device::SubscribedDevice};
-use crate::{arguments::ReconnectArguments, devices::Devices, report::Report, target::Target, tls::Connector};
+use crate::{arguments::ReconnectArguments, console, devices::Devices, report::Report, target::Target, tls::Connector};
 
 /// Connections being opened at the same time at the start.
 const CONCURRENT_CONNECTS: usize = 64;
@@ -31,7 +31,7 @@ pub async fn run(target: &Target, options: &ReconnectArguments) -> anyhow::Resul
     for some in indexes.chunks(CONCURRENT_CONNECTS) {
         opened.extend(try_join_all(some.iter().map(|index| open(&connector, &devices, *index))).await?);
     }
-    eprintln!("{} devices are connected; restart the hub now", options.connections);
+    console::progress(&format!("{} devices are connected; restart the hub now", options.connections));
     let first = Rc::new(Cell::new(None));
     let tasks = opened.into_iter().zip(indexes).map(|(device, index)| {
         let (connector, devices, first) = (connector.clone(), devices.clone(), first.clone());

@@ -5,7 +5,7 @@ mod chart;
 mod scale;
 mod tables;
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::Context;
 
@@ -22,9 +22,14 @@ const SMALL: (f64, f64) = (420.0, 190.0);
 const ALARM: usize = 7;
 
 impl FleetReport {
-    /// Writes the page.
+    /// Writes the page; `-` is standard output.
     pub fn write_html(&self, file: &Path) -> anyhow::Result<()> {
-        std::fs::write(file, self.html()).with_context(|| format!("cannot write {}", file.display()))
+        let html = self.html();
+        let written = match file.to_str() {
+            Some("-") => std::io::stdout().write_all(html.as_bytes()),
+            _ => std::fs::write(file, html),
+        };
+        written.with_context(|| format!("cannot write {}", file.display()))
     }
 
     fn html(&self) -> String {

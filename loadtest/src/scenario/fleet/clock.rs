@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{operation::Operation, shared::Fleet};
-use crate::fleet_report::Slot;
+use crate::{console, fleet_report::Slot};
 
 /// A page has that many slots at most, whatever the length of the run.
 const SLOTS_MAX: u32 = 600;
@@ -85,7 +85,7 @@ impl Clock {
         let all: Vec<_> =
             Operation::ALL.iter().map(|operation| format!("{} {:.0}", operation.name(), mean(*operation))).collect();
         let longest = self.fleet.each(|account| account.service.longest(now).map(|gap| gap.length));
-        eprintln!(
+        console::progress(&format!(
             "{:>5.0} s {}: {} connected, {} without service, longest {:.1} s; per second: {}; {} errors",
             self.since_begin(now).as_secs_f64(),
             if self.end.get().is_some() { "end" } else { last.phase.name() },
@@ -94,6 +94,6 @@ impl Clock {
             longest.into_iter().flatten().max().unwrap_or_default().as_secs_f64(),
             all.join(", "),
             self.fleet.recorder.error_count(),
-        );
+        ));
     }
 }

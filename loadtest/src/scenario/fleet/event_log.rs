@@ -10,6 +10,7 @@ use amqp::{Message, Value};
 
 use super::telemetry_check::{Reading, TelemetryCheck};
 use crate::{
+    console,
     fleet_report::FoundTelemetry,
     scenario::event_reader::{EventReader, Start},
     target::Target,
@@ -42,7 +43,7 @@ impl EventLog {
         loop {
             if let Err(error) = self.read(&target).await {
                 self.breaks.set(self.breaks.get() + 1);
-                eprintln!("the event reader begins again where it was: {error:#}");
+                console::progress(&format!("the event reader begins again where it was: {error:#}"));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -79,7 +80,7 @@ async fn ranges(target: &Target) -> anyhow::Result<Vec<(i64, i64)>> {
     for attempt in 1..ATTEMPTS {
         match ask(attempt).await {
             Ok(ranges) => return Ok(ranges),
-            Err(error) => eprintln!("the event reader asks again: {error:#}"),
+            Err(error) => console::progress(&format!("the event reader asks again: {error:#}")),
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -29,12 +29,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
-use tokio::{task::JoinHandle, time::sleep};
+use anyhow::{anyhow, ensure};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::sleep,
+};
 
 use self::{clock::Clock, device::Device, event_log::EventLog, shared::Fleet};
 use crate::{
-    arguments::FleetArguments, devices::Devices, fleet_report::FleetReport, server_process::ServerProcess,
+    arguments::FleetArguments, console, devices::Devices, fleet_report::FleetReport, server_process::ServerProcess,
     target::Target, tls::Connector,
 };
 
@@ -44,15 +48,22 @@ const RAMP_UP_GRACE: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs the scenario.
+/// Runs the scenario. A run that is told to end deletes its devices, too.
 pub async fn run(target: &Target, options: &FleetArguments) -> anyhow::Result<FleetReport> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let devices = devices(target, options).await?;
     let connector =
         Connector::new(&target.mqtt, &target.host_name, &target.certificate_authority_file, options.resume)?;
     let fleet = Rc::new(Fleet::new(options, devices.clone(), connector));
-    let report = drive(target, &fleet).await;
-    if options.devices_file.is_none() {
-        devices.delete(target).await?;
+    let report = tokio::select! {
+        report = drive(target, &fleet) => report,
+        _ = interrupt.recv() => Err(anyhow!("the run was interrupted")),
+        _ = terminate.recv() => Err(anyhow!("the run was told to end")),
+    };
+    if options.devices_file.is_none()
+        && let Err(error) = devices.delete(target).await
+    {
+        console::progress(&format!("{error:#}"));
     }
     report
 }
