@@ -14,7 +14,8 @@ help:
 	@echo 'make cluster   build and start a cluster of processes: 3 shards, 2 gateways, Kafka, haproxy (DO=stop|status|addresses)'
 	@echo 'make release   build ironhub and ironhub-loadtest, optimised, into the release folder of cargo'
 	@echo 'make test      everything CI checks: format, clippy, unit, property and integration tests, SDK suites'
-	@echo 'make test-kubernetes  the Helm chart on a fresh Kubernetes of three nodes, made for it (root; the first time 10 more minutes)'
+	@echo 'make test-kubernetes  the Helm chart on a fresh Kubernetes of three nodes, made for it (root; the first time ten minutes more);'
+	@echo '                      REPORT=file.md keeps what it saw'
 	@echo 'make sim       run the simulated hub through many seeds (SEEDS=1000 FIRST=1), or one with its trace (SEED=17)'
 	@echo 'make chaos     a cluster in namespaces under load while its parts, links, disks and clocks fail (MINUTES=5 SEED=1 DEVICES=6,'
 	@echo '               ONLY=split: one kind of fault); a verdict at the end; wants root'
@@ -47,8 +48,9 @@ test:
 
 test-kubernetes:
 	@$(prerequisites) test
-	$(cargo) build --profile ci --locked --package hub
-	@IRONHUB_BINARY="$${IRONHUB_BINARY:-$$(deploy/development/target-folder)/ci/ironhub}" tests/kubernetes/run
+	$(cargo) build --profile ci --locked --workspace --bins
+	@folder=$$(deploy/development/target-folder)/ci; IRONHUB_BINARY="$${IRONHUB_BINARY:-$$folder/ironhub}" \
+		IRONHUB_LOADTEST_BINARY="$${IRONHUB_LOADTEST_BINARY:-$$folder/ironhub-loadtest}" tests/kubernetes/run $(if $(REPORT),--report $(REPORT))
 
 # Built like the tests, so that a seed that CI printed comes to the same here.
 sim:

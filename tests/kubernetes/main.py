@@ -15,15 +15,17 @@ import kubernetes  # noqa: E402
 from history import History  # noqa: E402
 from observed_load import ObservedLoad  # noqa: E402
 from report import Report  # noqa: E402
-from scenarios import custom_resource, install, nodes, pods, reinstall, upgrade, upgrade_from  # noqa: E402
+from scenarios import custom_resource, fleet, install, nodes, pods, reinstall, upgrade, upgrade_from  # noqa: E402
 
 VALUES = HERE / "values.yaml"
-SCENARIOS = ["upgrade-from", "pods", "nodes", "custom-resource", "upgrade", "reinstall"]
+SCENARIOS = ["upgrade-from", "fleet", "pods", "nodes", "custom-resource", "upgrade", "reinstall"]
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=4)
+    parser.add_argument("--fleet-devices", type=int, default=5000)
+    parser.add_argument("--fleet-minutes", type=float, default=2)
     parser.add_argument("--upgrade-tag", default="test-2", help="another tag of the image that is loaded")
     parser.add_argument("--only", nargs="*", default=SCENARIOS, choices=SCENARIOS, help="scenarios beside the install")
     parser.add_argument("--report", help="write what was seen into this file, as Markdown")
@@ -65,6 +67,8 @@ def main():
             history = History(pathlib.Path(folder) / "history-of-upgrade-from")
             upgrade_from.run(report, folder, VALUES, lambda hub: ObservedLoad(hub, arguments.devices, history, report))
         hub = install.run(report, folder, VALUES)
+        if "fleet" in arguments.only:
+            fleet.run(report, folder, arguments.fleet_devices, arguments.fleet_minutes)
         under_load(report, hub, arguments, History(pathlib.Path(folder) / "history"))
         if "reinstall" in arguments.only:
             reinstall.run(report, hub, VALUES)
