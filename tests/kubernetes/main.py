@@ -68,7 +68,7 @@ def main():
             upgrade_from.run(report, folder, VALUES, lambda hub: ObservedLoad(hub, arguments.devices, history, report))
         hub = install.run(report, folder, VALUES)
         if "fleet" in arguments.only:
-            fleet.run(report, folder, arguments.fleet_devices, arguments.fleet_minutes)
+            fleet.run(report, folder, VALUES, arguments.upgrade_tag, arguments.fleet_devices, arguments.fleet_minutes)
         under_load(report, hub, arguments, History(pathlib.Path(folder) / "history"))
         if "reinstall" in arguments.only:
             reinstall.run(report, hub, VALUES)
