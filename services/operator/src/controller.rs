@@ -93,7 +93,7 @@ impl Operator {
             |_, error: &LookError, operator: Arc<Self>| operator.failed(error),
             self.clone(),
         );
-        looks.for_each(|looked| std::future::ready(watched(looked.err()))).await;
+        looks.for_each(async |looked| watched(looked.err())).await;
     }
 
     /// Until Kubernetes answers and knows what an `IotHub` is.

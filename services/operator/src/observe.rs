@@ -22,6 +22,9 @@ use crate::{
 /// A StatefulSet has at most 100 pods here, and as many claims.
 const OBJECTS_MAX: u32 = 500;
 
+/// A pod that runs so long and has not registered will not do it by itself.
+const REGISTERS_WITHIN_SECONDS: i64 = 120;
+
 /// What there is.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -56,6 +59,11 @@ impl StatefulSetState {
     pub fn number_of(&self, name: &str) -> Option<u32> {
         let number = name.strip_prefix(&self.name)?.strip_prefix('-')?;
         number.parse().ok().filter(|parsed: &u32| parsed.to_string() == number)
+    }
+
+    /// Whether the pod runs and should have registered with the hub by now.
+    pub fn has_run_long(&self, number: u32) -> bool {
+        self.running_seconds.get(&number).is_some_and(|seconds| *seconds > REGISTERS_WITHIN_SECONDS)
     }
 
     /// The name of the claim of a pod.

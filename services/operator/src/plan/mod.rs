@@ -21,7 +21,7 @@ pub struct Plan {
     pub shards_problem: Option<String>,
     /// Shards are on their way out: a resource that goes now leaves half a step behind.
     pub is_shrinking: bool,
-    /// Numbers of shards that are removed from the hub while their pods run, see [`crate::resource::ShardsStatus`].
+    /// Numbers of shards that are not in the hub, or are about to be removed, and whose pods run, see [`crate::resource::ShardsStatus`].
     pub removing: Vec<u32>,
     /// Numbers of shards beyond the StatefulSet's size that the hub needs, or may, and whose disks are there.
     pub left_behind: Vec<u32>,

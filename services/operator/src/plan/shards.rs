@@ -30,6 +30,7 @@ pub fn plan(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
     plan.removing = seen.removing();
     plan.left_behind = seen.left_behind();
     let Some(wanted_count) = wanted.shards else { return };
+    plan.removing.extend(seen.strangers());
     // What was begun is finished before another mind counts.
     let count = plan.removing.iter().copied().fold(wanted_count, u32::min);
     grow(plan, &seen, count);
@@ -64,17 +65,25 @@ impl Seen<'_> {
         self.observed.status.shards.removing.iter().copied().filter(is_removed).collect()
     }
 
-    /// Those without a pod that have their disks and carry something. As long as not all is known of the groups, also those
-    /// that seem to carry nothing.
+    /// The highest numbers, as far as their pods have run for long on disks that no node has: they came while the hub was silent,
+    /// or with a release that was installed again. They end, so that they can come again with new disks.
+    fn strangers(&self) -> Vec<u32> {
+        let Some(nodes) = self.nodes.filter(|nodes| nodes.is_certain()) else { return Vec::new() };
+        let is_stranger = |number: &u32| self.set.has_run_long(*number) && nodes.is_gone(*number);
+        let strangers: Vec<u32> = (0..self.set.size).rev().take_while(is_stranger).collect();
+        // Where not even the others are known by their names, nothing is known.
+        let are_known =
+            strangers.last().is_some_and(|lowest| *lowest > 0 && (0..*lowest).all(|number| nodes.has(number)));
+        let is_new = |number: &u32| are_known && !self.observed.status.shards.removing.contains(number);
+        strangers.into_iter().filter(is_new).collect()
+    }
+
+    /// Those without a pod that have their disks and carry something, or may.
     fn left_behind(&self) -> Vec<u32> {
         let is_missed = |number: &u32| match (self.nodes, &self.observed.hub) {
             (None, Err(error)) => error.is_silence() && self.may_be_missed(*number),
             (None, Ok(_)) => false,
-            (Some(nodes), _) => {
-                let mut of_pod = nodes.of_numbers(*number..=*number);
-                of_pod.any(|(_, node)| !node.is_empty() || !nodes.is_certain())
-                    || nodes.has_left_over(*number) && !nodes.is_certain()
-            }
+            (Some(nodes), _) => nodes.may_carry(*number),
         };
         self.set.claims.range(self.set.size..).map(|(number, _)| *number).filter(is_missed).collect()
     }
@@ -135,6 +144,12 @@ impl<'h> Nodes<'h> {
     /// Whether nothing of it is left.
     fn is_gone(&self, number: u32) -> bool {
         !self.has(number) && !self.has_left_over(number)
+    }
+
+    /// Whether one of that number carries something. As long as not all is known of the groups, each may.
+    fn may_carry(&self, number: u32) -> bool {
+        let carries = self.of_numbers(number..=number).any(|(_, node)| !node.is_empty());
+        carries || !self.is_certain() && !self.is_gone(number)
     }
 
     /// Whether what is said about replicas is what their leaders say, and about known nodes.

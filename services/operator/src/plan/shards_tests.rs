@@ -375,6 +375,25 @@ fn what_was_removed_ends_whatever_is_wanted_by_then() {
     assert_eq!(begun.removing, [4], "written down before");
 }
 
+#[test]
+fn a_pod_on_a_disk_that_was_removed_ends_and_comes_with_another() {
+    let of_age =
+        |seconds| move |set: &mut StatefulSetState| set.running_seconds = (0..5).map(|it| (it, seconds)).collect();
+    let world = World::of(5).node(4, removed).node(3, removed);
+    assert!(world.clone().set(of_age(60)).actions().is_empty(), "they may be about to register");
+    let strangers = world.set(of_age(121));
+    assert_eq!((strangers.actions(), strangers.plan().removing), (vec!["5 -> 3".to_owned()], vec![4, 3]));
+    let ended = strangers.clone().set(|set| set.size = 3);
+    assert_eq!(ended.actions(), ["delete data-hub-shard-3", "delete data-hub-shard-4"]);
+    assert!(strangers.clone().silent().actions().is_empty());
+    assert_eq!(strangers.clone().wanted(None).plan(), Plan::default(), "nobody says how many");
+    assert!(strangers.clone().cluster(|cluster| cluster.groups[0].leader = None).actions().is_empty());
+    assert!(strangers.clone().node(0, removed).actions().is_empty(), "one of the others is not known either");
+    let renamed =
+        |cluster: &mut Cluster| cluster.nodes.iter_mut().for_each(|node| node.name = format!("my-{}", node.name));
+    assert!(strangers.cluster(renamed).actions().is_empty());
+}
+
 /// Whatever happens in between: until the shards are as few as wanted, one look after the other, and nothing is lost.
 #[test]
 fn from_five_to_three_in_steps() {
@@ -512,7 +531,8 @@ impl Simulation {
         match action {
             Action::Resize { to, .. } | Action::CallBack { to, .. } => {
                 let set = self.set().clone();
-                let ends = |node: &Node| set.number_of(&node.name).is_some_and(|number| number >= *to);
+                let ends =
+                    |node: &Node| set.number_of(&node.name).is_some_and(|number| (*to..set.size).contains(&number));
                 let carries = |node: &&Node| ends(node) && !node.is_empty();
                 let lost: Vec<_> = self.cluster().nodes.iter().filter(carries).cloned().collect();
                 // One that came after the look has nothing yet.
@@ -567,7 +587,9 @@ impl Simulation {
             }
         }
         let (size, disks) = (self.set().size, self.disks.clone());
-        self.world.observed.stateful_set.as_mut().unwrap().claims = disks.clone();
+        let set = self.world.observed.stateful_set.as_mut().unwrap();
+        set.claims = disks.clone();
+        set.running_seconds = (0..size).map(|number| (number, 600)).collect();
         let runs = |node: &Node| disks.range(..size).any(|(_, disk)| *disk == node.node_id);
         for node in &mut self.cluster().nodes {
             node.is_reachable = runs(node);

@@ -11,9 +11,7 @@ use crate::{
 };
 
 /// Longest message of a condition, characters.
-const MESSAGE_CHARS_MAX: usize = 1000;
-/// A pod that runs so long and has not registered will not do it by itself.
-const REGISTERS_WITHIN_SECONDS: i64 = 120;
+pub(super) const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// All of them, in the order that people read them in.
 pub fn conditions(report: &Report<'_>, applied: &Applied) -> Vec<Condition> {
@@ -192,10 +190,7 @@ fn missing(cluster: &Cluster, set: &StatefulSetState, wanted: u32) -> Vec<String
 /// Pods that run and take no part.
 fn strangers(cluster: &Cluster, set: &StatefulSetState) -> Vec<String> {
     let missing = missing(cluster, set, set.size);
-    let runs_long = |name: &&String| {
-        let seconds = set.number_of(name).and_then(|number| set.running_seconds.get(&number));
-        seconds.is_some_and(|seconds| *seconds > REGISTERS_WITHIN_SECONDS)
-    };
+    let runs_long = |name: &&String| set.number_of(name).is_some_and(|number| set.has_run_long(number));
     let text = |name: &String| {
         let claim = set.number_of(name).map(|number| set.claim_name(number)).unwrap_or_default();
         format!(

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use model::Timestamp;
+
+use super::{conditions::MESSAGE_CHARS_MAX, *};
 use crate::{
     apply::{ApplyError, Failure},
-    hub::{Group, HubCertificate, HubError, Node},
+    hub::{Group, HubCertificate, HubError, Node, NodeState},
+    observe::StatefulSetState,
     plan::Action,
+    resource::Condition,
 };
 
 /// A look at a hub of three shards that is as it is wanted.
