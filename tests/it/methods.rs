@@ -222,3 +222,23 @@ async fn a_stored_session_takes_methods_without_subscribing() -> TestResult {
     invoke(&hub, &device, json!({ "methodName": "m" })).await?.expect(404)?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_method_that_was_begun_is_answered_before_the_gateway_goes() -> TestResult {
+    let hub = Arc::new(Hub::start().await?);
+    let (device, silent) = (hub.new_device().await?, hub.new_device().await?);
+    let (mut client, mut other) = (connect(&hub, &device).await?, connect(&hub, &silent).await?);
+    let call = |device| invoking(&hub, device, json!({ "methodName": "m", "responseTimeoutInSeconds": 30 }));
+    let (answered, unanswered) = (call(&device), call(&silent));
+    let (_, request_id, _) = called(&mut client).await?;
+    called(&mut other).await?;
+    hub.terminate()?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    answer(&mut client, 200, &request_id, b"{}").await?;
+    assert_eq!(answered.await??.status, 200);
+    client.expect_closed().await?;
+    // It is not waited for until its caller gives up.
+    other.expect_closed().await?;
+    unanswered.abort();
+    Ok(())
+}

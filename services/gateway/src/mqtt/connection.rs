@@ -86,6 +86,10 @@ pub(super) struct Connection {
     ending: Option<Close>,
     timer: Pin<Box<Sleep>>,
     active_at: Option<Instant>,
+    /// Methods that the device was asked to run and has not answered.
+    open_calls: u32,
+    /// While the gateway drains: when the end is not put off any longer.
+    leaves_at: Option<Instant>,
     /// Bytes for the socket from before the first poll: CONNACK.
     greeting: Vec<u8>,
     connected_at: Instant,
@@ -135,6 +139,8 @@ impl Connection {
             ending: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             active_at: None,
+            open_calls: 0,
+            leaves_at: None,
             greeting,
             connected_at: Instant::now(),
             front,
@@ -161,13 +167,13 @@ impl Connection {
 
     /// Does all that can be done now; one write at the end carries every answer.
     fn advance(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Result<(), Close> {
-        let draining = self.place.poll_drain(context);
+        let leaving = self.is_leaving(context);
         self.check_session(context)?;
         if !self.greeting.is_empty() {
             buffers.out.append(&mut self.greeting);
             self.greeting = Vec::new();
         }
-        let input = self.work(context, buffers, draining);
+        let input = self.work(context, buffers, leaving);
         // What was acknowledged is said even when the connection then ends.
         let was_unsent = self.socket.has_unsent();
         self.socket.write(context, &buffers.out)?;
@@ -176,15 +182,18 @@ impl Connection {
         }
         buffers.out.clear();
         input?;
-        self.check_end(draining)?;
+        let leaving = self.is_leaving(context);
+        self.check_end(leaving)?;
         self.poll_timer(context)
     }
 
-    fn work(&mut self, context: &mut Context<'_>, buffers: &mut Buffers, draining: bool) -> Result<(), Close> {
+    fn work(&mut self, context: &mut Context<'_>, buffers: &mut Buffers, leaving: bool) -> Result<(), Close> {
         loop {
             self.poll_change(context, &mut buffers.out)?;
             self.poll_twin(context, &mut buffers.out)?;
-            self.poll_methods(&mut buffers.out);
+            if !leaving {
+                self.poll_methods(&mut buffers.out);
+            }
             self.poll_deliveries(context, &mut buffers.out)?;
             self.poll_acknowledgements(context, &mut buffers.out)?;
             let progress = self.parse_unparsed(&mut buffers.out)?;
@@ -197,7 +206,7 @@ impl Connection {
                 context.waker().wake_by_ref(); // goes on once this is written
                 return Ok(());
             }
-            if draining || self.is_blocked() || self.socket.has_unsent() {
+            if leaving || self.is_blocked() || self.socket.has_unsent() {
                 return Ok(());
             }
             match self.read(context, buffers)? {
@@ -391,13 +400,13 @@ impl Connection {
     }
 
     /// Ends once what was read is answered.
-    fn check_end(&mut self, draining: bool) -> Result<(), Close> {
+    fn check_end(&mut self, leaving: bool) -> Result<(), Close> {
         let answered = self.unacknowledged.is_empty() && self.changing.is_none() && self.twin_requests.is_idle();
         let answered = answered && self.deliveries.as_ref().is_none_or(|deliveries| deliveries.is_settled());
         if let Some(close) = self.ending.take_if(|close| answered || matches!(close, Close::Broken(_))) {
             return Err(close);
         }
-        if draining && answered && !self.socket.has_unsent() { Err(Close::Draining) } else { Ok(()) }
+        if leaving && answered && !self.socket.has_unsent() { Err(Close::Draining) } else { Ok(()) }
     }
 }
 

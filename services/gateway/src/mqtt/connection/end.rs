@@ -3,7 +3,21 @@
 use super::*;
 use crate::{arrival::say_goodbye, device_bound};
 
+/// How long a device that is asked to leave may take to answer the methods that it has begun.
+const METHOD_ANSWER: Duration = Duration::from_secs(1);
+
 impl Connection {
+    /// Whether the gateway drains and nothing puts the end off. A method that the device has begun does, a little: its caller
+    /// would wait for the whole timeout otherwise.
+    pub(super) fn is_leaving(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.place.poll_drain(context) {
+            return false;
+        }
+        let now = Instant::now();
+        let leaves_at = *self.leaves_at.get_or_insert(now + METHOD_ANSWER);
+        self.open_calls == 0 || leaves_at <= now
+    }
+
     /// Fails when a deadline has passed; else sleeps until the next one.
     pub(super) fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Close> {
         loop {
@@ -43,6 +57,9 @@ impl Connection {
         }
         if let Some(ask_at) = self.deliveries.as_ref().and_then(|deliveries| deliveries.deadline()) {
             deadline = deadline.min(ask_at);
+        }
+        if let Some(leaves_at) = self.leaves_at.filter(|leaves_at| *leaves_at > now) {
+            deadline = deadline.min(leaves_at);
         }
         let waits_for_room = self.unacknowledged.is_empty() && !self.front.has_room();
         Ok(if waits_for_room { deadline.min(now + ROOM_RETRY) } else { deadline })

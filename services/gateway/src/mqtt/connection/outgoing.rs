@@ -21,6 +21,7 @@ impl Connection {
             HubTopic::MethodResponse { status, request_id } => {
                 // An id that is none of ours is that of nobody's call.
                 if let Ok(call_id) = request_id.parse() {
+                    self.open_calls = self.open_calls.saturating_sub(1);
                     let payload = Bytes::copy_from_slice(publish.payload);
                     let answer = MethodAnswer { status, payload };
                     self.front.shard_client.answer_method(&self.session.principal, call_id, answer);
@@ -72,7 +73,8 @@ impl Connection {
             && let Some(call) = self.mailbox.take_method_call()
         {
             let topic = method_topic(&call.name, call.call_id);
-            self.publish(&topic, &call.payload, out);
+            let is_asked = self.publish(&topic, &call.payload, out);
+            self.open_calls = self.open_calls.saturating_add(u32::from(is_asked));
         }
     }
 
