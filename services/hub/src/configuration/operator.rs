@@ -62,7 +62,7 @@ impl RoleConfig for OperatorConfig {
             Section {
                 name: "operator.hub",
                 structure: "HubConfig",
-                source: include_str!("../../../operator/src/hub/client.rs"),
+                source: include_str!("../../../operator/src/hub/config.rs"),
             },
         ],
         &[LOG, ADMIN],
