@@ -14,6 +14,9 @@ use super::{
 };
 use crate::configuration::ShardConfig;
 
+/// How long the process before this one may take to leave the data folder.
+const PREDECESSOR_ENDS: Duration = Duration::from_secs(30);
+
 /// A running shard. End it with [`ClusterShard::drain`].
 pub struct ClusterShard {
     shard: RunningShard,
@@ -27,7 +30,7 @@ pub struct ClusterShard {
 impl ClusterShard {
     /// Opens the disk, serves the others, and founds the hub with them when there is none.
     pub async fn start(config: ShardConfig) -> anyhow::Result<Self> {
-        let data_dir = DataDir::open(&config.data_dir)?;
+        let data_dir = DataDir::open_when_free(&config.data_dir, PREDECESSOR_ENDS).await?;
         let watched = Watched::start(config.admin_address()).await?;
         let credentials = Credentials::open(config.peer.clone())?;
         let address = config.socket_address();
