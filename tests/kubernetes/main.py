@@ -40,20 +40,10 @@ def under_load(report, hub, arguments, history):
         "custom-resource": lambda load: custom_resource.run(report, load),
         "upgrade": lambda load: upgrade.run(report, load, VALUES, arguments.upgrade_tag),
     }
-    load = ObservedLoad(hub, arguments.devices, history, report)
-    try:
-        load.start()
+    with ObservedLoad(hub, arguments.devices, history, report).at_work() as load:
         for name, scenario in scenarios.items():
             if name in arguments.only:
                 scenario(load)
-        load.stop()
-        with report.step("nothing that was acknowledged is lost"):
-            for violation in load.check():
-                report.violation(violation)
-        report.say(load.summary())
-    finally:
-        load.stop()
-        load.shutdown()
 
 
 def main():

@@ -11,23 +11,40 @@ class ObservedLoad(Load):
         self._history, self._report = history, report
 
     @contextlib.contextmanager
-    def phase(self, name, recovery_seconds=60, without_service_max=None):
-        """Something happens meanwhile; afterwards everybody must go on. The figure: how long a device sent nothing that was acknowledged."""
+    def at_work(self):
+        """Everybody is, until the block ends; then nothing that was acknowledged may be missing."""
+        try:
+            self.start()
+            yield self
+            self.stop()
+            with self._report.step("nothing that was acknowledged is lost"):
+                for violation in self.check():
+                    self._report.violation(violation)
+            self._report.say(self.summary())
+        finally:
+            self.stop()
+            self.shutdown()
+
+    @contextlib.contextmanager
+    def phase(self, name, recovery_seconds=60, without_service_max=None, may_stop=False):
+        """Something happens meanwhile; afterwards everybody must go on. The figure: how long a device sent nothing that was
+        acknowledged; with `may_stop` without those whose SDK stopped for good."""
         for worker in self.workers:
             worker.longest_seconds = 0.0
-        failed, restarts = self._failed(), self.restarts
+        failed, stopped_before = self._failed(), len(self.stopped)
         self._history.fault(name)
         try:
             yield
         finally:
             for stuck in self.wait_until_all_go_on(recovery_seconds):
                 self._report.violation(f"{name}: {stuck}")
-            telemetry = [worker for worker in self.workers if worker.name.endswith("telemetry")]
-            longest = max(worker.longest_seconds for worker in telemetry)
+            stopped = self.stopped[stopped_before:]
+            counted = [device for device in self.devices if not (may_stop and device in stopped)]
+            longest = max(device.telemetry.longest_seconds for device in counted)
             self._report.figure(f"{name}: longest without service", longest, "s", without_service_max)
             others = max(worker.longest_seconds for worker in self.workers)
-            stopped = f"; {self.restarts - restarts} SDKs stopped for good" if self.restarts > restarts else ""
-            self._report.say(f"  any operation: {others:.1f} s; {self._failed() - failed} operations failed{stopped}")
+            failed = self._failed() - failed
+            self._report.say(f"  any operation: {others:.1f} s; {failed} operations failed; {len(stopped)} SDKs stopped for good")
 
     def _failed(self):
         return sum(len(worker.failed) for worker in self.workers)

@@ -27,7 +27,9 @@ class Load:
         self._counter = Counter(self._registry, history)
         of_devices = [worker for device in self.devices for worker in device.workers]
         self.workers = [*of_devices, self._identities.worker, *self._counter.workers]
-        self._dead_threads, self.restarts = 0, 0
+        self._dead_threads = 0
+        # Devices whose SDK had to be started again, once for each time.
+        self.stopped = []
         self._ends = threading.Event()
 
     def _registry(self):
@@ -54,8 +56,8 @@ class Load:
         while not self._ends.wait(5):
             stopped = max(self.devices, key=lambda device: device.telemetry.seconds_under_way())
             is_stopped = stopped.telemetry.seconds_under_way() > STOPPED_SECONDS
-            if is_stopped and self.restarts < self._dead_threads:
-                self.restarts += 1
+            if is_stopped and len(self.stopped) < self._dead_threads:
+                self.stopped.append(stopped)
                 stopped.restart()
 
     def stop(self):
@@ -91,7 +93,7 @@ class Load:
         for worker in self.workers:
             kind = worker.name.rsplit(" ", 1)[1].split("-")[0]
             kinds.setdefault(kind, []).append(worker)
-        return f"{self.restarts} SDKs had stopped and were restarted; " + "; ".join(
+        return f"{len(self.stopped)} SDKs had stopped and were restarted; " + "; ".join(
             f"{kind}: {sum(len(worker.succeeded) for worker in workers)} done, "
             f"{sum(len(worker.failed) for worker in workers)} not, "
             f"longest without {max(worker.longest_seconds for worker in workers):.1f} s"

@@ -5,7 +5,7 @@ import pathlib
 
 import kubernetes
 from installed_hub import InstalledHub
-from scenarios.upgrade import images
+from scenarios.upgrade import WITHOUT_SERVICE_SECONDS_MAX, images
 
 BEFORE, NOW = "before", "test"
 SECRETS = {"server": "server", "gateway": "peer", "shard": "peer"}
@@ -22,23 +22,13 @@ def run(report, folder, values, new_load):
         release("install", values, BEFORE)
     hub = InstalledHub(folder, secret="own-server")
     os.environ["REQUESTS_CA_BUNDLE"] = hub.certificate_authority_file
-    load = new_load(hub)
-    try:
-        load.start()
-        # No bound: gateways of that image did not wait for the peer's end, by which the SDK's network thread may end for good.
-        with load.phase("upgrade from before"):
+    with new_load(hub).at_work() as load:
+        # Gateways of that image did not wait for the peer's end, by which the SDK's network thread may end for good.
+        with load.phase("upgrade from before", without_service_max=WITHOUT_SERVICE_SECONDS_MAX, may_stop=True):
             with report.step(f"helm upgrade from the image {BEFORE}"):
                 release("upgrade", values, NOW)
                 kubernetes.wait_until_ready(seconds=SECONDS)
         report.expect(images() == {f"ironhub:{NOW}"}, f"the images are {images()}")
-        load.stop()
-        with report.step("nothing that was acknowledged before or while it was upgraded is lost"):
-            for violation in load.check():
-                report.violation(violation)
-        report.say(load.summary())
-    finally:
-        load.stop()
-        load.shutdown()
     with report.step("the hub is removed, as docs/kubernetes.md says"):
         remove()
 
